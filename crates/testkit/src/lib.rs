@@ -10,3 +10,5 @@ pub mod kafka;
 pub mod port;
 pub mod process;
 pub mod reaper;
+pub mod stomp;
+pub mod viewer;
