@@ -1,0 +1,3 @@
+//! What the handler answers over HTTP beside the live doors.
+
+pub mod origin;
