@@ -33,7 +33,7 @@ pub fn encode(frame: &Frame, version: Option<Version>, out: &mut BytesMut) {
 /// subscription acknowledges) and what all subscriptions share.
 ///
 /// `content-length` is written, and must not be among `headers`.
-pub fn encode_message(
+pub(super) fn encode_message(
     version: Version,
     prefix: &[u8],
     id: u64,

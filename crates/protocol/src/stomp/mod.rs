@@ -16,7 +16,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use decode::{DecodeError, Decoder};
-pub use encode::{encode, encode_message};
+pub use encode::encode;
 pub use frame::{Frame, Headers};
 pub use limits::Limits;
 

@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use super::acks::{AckMode, Acks};
 use super::connect::{self, Agreed, Refused};
 use super::{Action, Close, MAX_SUBSCRIPTIONS, Settings, Subscribe};
-use crate::stomp::encode::message_prefix;
-use crate::stomp::{Decoder, Frame, Version, encode, encode_message};
+use crate::stomp::encode::{encode_message, message_prefix};
+use crate::stomp::{Decoder, Frame, Version, encode};
 
 /// The server's side of one connection. See the [module](super) for its use.
 #[derive(Debug)]
