@@ -1,0 +1,52 @@
+import { plural } from "../format";
+import { waiting } from "../store/select";
+import { isActive } from "../store/state";
+import { pausedWords, situation } from "../words";
+import { usePage, useSession } from "./session";
+
+/** What is happening, in a sentence, and the buttons that change it. */
+export function Toolbar() {
+  const session = useSession();
+  const active = usePage((state) => isActive(state.run));
+  const paused = usePage((state) => state.paused);
+  const count = usePage(waiting);
+
+  return (
+    <div className="toolbar">
+      <Situation />
+      {paused !== undefined && (
+        <p className="pill" data-testid="waiting" data-value={count}>
+          {pausedWords(paused.cause)} · {plural(count, "event")} waiting
+        </p>
+      )}
+      {active && (
+        <div className="toolbar-buttons">
+          {paused === undefined ? (
+            <button type="button" className="button" onClick={() => session.pause("button")}>
+              Pause
+            </button>
+          ) : (
+            <button type="button" className="button primary" onClick={() => session.resume()}>
+              Resume
+            </button>
+          )}
+          <button type="button" className="button" onClick={() => session.stop()}>
+            Stop
+          </button>
+        </div>
+      )}
+    </div>
+  );
+}
+
+function Situation() {
+  const tone = usePage((state) => situation(state).tone);
+  const text = usePage((state) => situation(state).text);
+  const phase = usePage((state) => state.run?.phase);
+  return (
+    <p className={`situation ${tone}`} data-testid="situation" data-phase={phase}>
+      <span className="dot" aria-hidden="true" />
+      {text}
+    </p>
+  );
+}

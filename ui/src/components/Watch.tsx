@@ -1,0 +1,23 @@
+import { Counters } from "./Counters";
+import { EventList } from "./EventList";
+import { Toolbar } from "./Toolbar";
+import { Welcome } from "./Welcome";
+import { usePage } from "./session";
+
+/** The answer: what is happening, in numbers, a sentence, and rows. */
+export function Watch() {
+  const started = usePage((state) => state.run !== undefined);
+  return (
+    <section className="watch" aria-label="Live events">
+      {started ? (
+        <>
+          <Counters />
+          <Toolbar />
+          <EventList />
+        </>
+      ) : (
+        <Welcome />
+      )}
+    </section>
+  );
+}

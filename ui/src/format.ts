@@ -1,0 +1,36 @@
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1, minimumFractionDigits: 1 });
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+
+/** `12,340` */
+export function formatCount(count: number): string {
+  return whole.format(count);
+}
+
+/** `0.4/s`, `203/s`, `1.2K/s`; nothing when there is no rate. */
+export function formatRate(perSecond: number | undefined): string {
+  if (perSecond === undefined) return "";
+  if (perSecond >= 10_000) return `${compact.format(perSecond)}/s`;
+  return `${perSecond === 0 || perSecond >= 10 ? whole.format(perSecond) : tenths.format(perSecond)}/s`;
+}
+
+/** Local time of day, `12:03:07`; the text itself when it is no time. */
+export function formatTime(rfc3339: string): string {
+  const time = new Date(rfc3339);
+  return Number.isNaN(time.getTime()) ? rfc3339 : clock(time);
+}
+
+/** Local time of day with milliseconds, `12:03:07.120`. */
+export function formatMillis(rfc3339: string): string {
+  const time = new Date(rfc3339);
+  return Number.isNaN(time.getTime()) ? rfc3339 : `${clock(time)}.${String(time.getMilliseconds()).padStart(3, "0")}`;
+}
+
+/** `1 event`, `2 events` */
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${formatCount(count)} ${count === 1 ? one : many}`;
+}
+
+function clock(time: Date): string {
+  return [time.getHours(), time.getMinutes(), time.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":");
+}

@@ -1,0 +1,161 @@
+import type { Problem } from "../api/types";
+import type { Ended, Progress } from "../stream/status";
+import type { RowCounts } from "./rows";
+import { isActive, noRows, noTotals, type Action, type Run, type State, type Totals } from "./state";
+
+/** Rates are over the last samples, one a second: long enough to be calm, short enough to be now. */
+const sampleCount = 6;
+
+/** What the page is, after `action`. Pure: time and row counts come with the actions. */
+export function reduce(state: State, action: Action): State {
+  switch (action.type) {
+    case "edited":
+      // What is known of the old text stays until the new one is judged: no flicker while typing.
+      return { ...state, draft: action.query, check: action.query.filter.trim() === "" ? undefined : state.check };
+    case "checked":
+      return { ...state, check: action.check };
+    case "started":
+      return { ...state, run: newRun(action.id, state), rows: noRows, paused: undefined, selected: undefined };
+    case "stopped":
+      return withRun(state, (run) => ({ ...run, phase: "stopped", interrupted: false, shown: state.rows.received }), { paused: undefined });
+    case "paused":
+      return pausedBy(state, action);
+    case "resumed":
+      return withRun(state, (run) => ({ ...run, shown: state.rows.received }), { paused: undefined });
+    case "selected":
+      return { ...state, selected: action.seq };
+    case "pipeline":
+      return { ...state, pipeline: action.pipeline };
+    case "eventTypes":
+      return { ...state, eventTypes: action.items };
+    case "fields":
+      return { ...state, fields: action.items };
+    case "standing":
+      return { ...state, standing: action.query };
+    case "connecting": {
+      const attempt = state.connection.state === "reconnecting" ? state.connection.lost.attempt : 0;
+      return { ...state, connection: { state: "connecting", transport: action.transport, attempt } };
+    }
+    case "connected":
+      return { ...state, connection: { state: "connected", transport: action.transport } };
+    case "lost":
+      return interrupted({ ...state, connection: { state: "reconnecting", lost: action.lost } });
+    case "serverError":
+      // The server closes after ERROR; asking for the same again would only bring the same again.
+      return ended(state, { status: "ended", reason: "error", message: action.message }, state.rows);
+    case "status":
+      return withStatus(state, action);
+    case "rows":
+      return { ...state, rows: action.rows };
+  }
+}
+
+function withStatus(state: State, { status, rows, at }: Extract<Action, { type: "status" }>): State {
+  switch (status.status) {
+    case "registered":
+      return withRun(state, (run) => ({ ...run, phase: "registered" }));
+    case "live":
+      return withRun(state, (run) => ({ ...run, phase: "live", interrupted: false, liveSince: status.at, lagRecords: status.lagRecords }));
+    case "progress":
+      return withRun({ ...state, rows }, (run) => progressed(run, status, shown(state, rows), at));
+    case "expiring":
+      return withRun(state, (run) => ({ ...run, expiring: status.at }));
+    case "ended":
+      // A server that goes away is no end: the query is asked for again at the next one.
+      return status.reason === "draining" ? interrupted(state) : ended(state, status, rows);
+    case "dropped":
+    case "gap":
+      return { ...state, rows };
+  }
+}
+
+function pausedBy(state: State, { cause, rows }: Extract<Action, { type: "paused" }>): State {
+  const { paused } = state;
+  if (!isActive(state.run)) return state;
+  if (paused === undefined) return { ...state, rows, paused: { cause, end: rows.next, received: rows.received } };
+  // Whoever scrolls away from an opened row wants to stay there when it is closed.
+  return paused.cause === "row" && cause === "scroll" ? { ...state, paused: { ...paused, cause } } : state;
+}
+
+function newRun(id: number, state: State): Run {
+  return {
+    id,
+    query: state.draft,
+    phase: "starting",
+    interrupted: false,
+    liveSince: undefined,
+    before: noTotals,
+    current: noTotals,
+    shown: 0,
+    samples: [],
+    lagRecords: undefined,
+    completeTo: undefined,
+    expiring: undefined,
+    ended: undefined,
+  };
+}
+
+function progressed(run: Run, progress: Progress, shown: number, at: number): Run {
+  const current: Totals = {
+    scanned: progress.scanned,
+    matched: progress.matched,
+    leftOutRate: progress.leftOut.rate,
+    leftOutSlow: progress.leftOut.slow,
+    unreadable: progress.unreadable,
+  };
+  const sample = { at, scanned: current.scanned, matched: current.matched, shown };
+  return {
+    ...run,
+    current,
+    shown,
+    samples: [...run.samples, sample].slice(-sampleCount),
+    lagRecords: progress.lagRecords,
+    completeTo: progress.completeTo ?? run.completeTo,
+  };
+}
+
+/** Keeps what was counted so far: the next subscription of the run counts from nothing again. */
+function interrupted(state: State): State {
+  if (!isActive(state.run)) return state;
+  return withRun(state, (run) => ({
+    ...run,
+    phase: "starting",
+    interrupted: run.interrupted || run.liveSince !== undefined,
+    before: sum(run.before, run.current),
+    current: noTotals,
+    samples: [],
+    lagRecords: undefined,
+    expiring: undefined,
+  }));
+}
+
+function ended(state: State, end: Ended, rows: RowCounts): State {
+  if (!isActive(state.run)) return state;
+  const check = end.error !== undefined ? refusedCheck(state.run.query.filter, end.error) : state.check;
+  return withRun({ ...state, rows, check }, (run) => ({ ...run, phase: "ended", interrupted: false, shown: rows.received, ended: end }), {
+    paused: undefined,
+  });
+}
+
+/** A refused start says the same as a check while typing, and is shown in the same place. */
+function refusedCheck(filter: string, problem: Problem): State["check"] {
+  return problem.offset === undefined ? undefined : { filter, answer: { kind: "invalid", problem } };
+}
+
+function shown(state: State, rows: RowCounts): number {
+  return state.paused?.received ?? rows.received;
+}
+
+function sum(a: Totals, b: Totals): Totals {
+  return {
+    scanned: a.scanned + b.scanned,
+    matched: a.matched + b.matched,
+    leftOutRate: a.leftOutRate + b.leftOutRate,
+    leftOutSlow: a.leftOutSlow + b.leftOutSlow,
+    unreadable: a.unreadable + b.unreadable,
+  };
+}
+
+function withRun(state: State, change: (run: Run) => Run, also: Partial<State> = {}): State {
+  return state.run === undefined ? { ...state, ...also } : { ...state, ...also, run: change(state.run) };
+}

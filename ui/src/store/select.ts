@@ -1,0 +1,55 @@
+import { isActive, type Run, type Sample, type State } from "./state";
+
+/** The counters that are always in sight. Rates are per second, undefined until two samples exist. */
+export interface Counters {
+  readonly scanned: number;
+  readonly matched: number;
+  readonly shown: number;
+  readonly leftOut: number;
+  readonly leftOutRate: number;
+  readonly leftOutSlow: number;
+  readonly unreadable: number;
+  readonly scannedPerSecond: number | undefined;
+  readonly matchedPerSecond: number | undefined;
+  readonly shownPerSecond: number | undefined;
+  readonly lagRecords: number | undefined;
+  readonly completeTo: string | undefined;
+}
+
+export function counters(run: Run): Counters {
+  const leftOutRate = run.before.leftOutRate + run.current.leftOutRate;
+  const leftOutSlow = run.before.leftOutSlow + run.current.leftOutSlow;
+  return {
+    scanned: run.before.scanned + run.current.scanned,
+    matched: run.before.matched + run.current.matched,
+    shown: run.shown,
+    leftOut: leftOutRate + leftOutSlow,
+    leftOutRate,
+    leftOutSlow,
+    unreadable: run.before.unreadable + run.current.unreadable,
+    scannedPerSecond: rate(run, "scanned"),
+    matchedPerSecond: rate(run, "matched"),
+    shownPerSecond: rate(run, "shown"),
+    lagRecords: run.lagRecords,
+    completeTo: run.completeTo,
+  };
+}
+
+function rate(run: Run, of: Exclude<keyof Sample, "at">): number | undefined {
+  const oldest = run.samples[0];
+  const newest = run.samples.at(-1);
+  // A run that stands still has no rate: an old one would look like a present one.
+  if (oldest === undefined || newest === undefined || newest.at <= oldest.at || !isActive(run)) return undefined;
+  return Math.max(0, ((newest[of] - oldest[of]) * 1000) / (newest.at - oldest.at));
+}
+
+/** Rows `[first, end)` are in the list; those from `end` on wait. */
+export function shownRows(state: State): { readonly first: number; readonly end: number } {
+  const end = state.paused?.end ?? state.rows.next;
+  return { first: Math.min(state.rows.first, end), end };
+}
+
+/** Events that wait for Resume. */
+export function waiting(state: State): number {
+  return state.paused === undefined ? 0 : state.rows.received - state.paused.received;
+}

@@ -1,0 +1,123 @@
+import { Client, type IMessage } from "@stomp/stompjs";
+import { nextTransport, retryDelay, type Transport } from "./retry";
+
+/** Why a connection is gone: the WebSocket close code (1006 when there was none) and its text. */
+export interface Lost {
+  readonly code: number;
+  readonly reason: string;
+  /** Which try comes next, from 1. */
+  readonly attempt: number;
+  /** Milliseconds until it. */
+  readonly delay: number;
+}
+
+export interface ConnectionEvents {
+  connecting(transport: Transport): void;
+  connected(transport: Transport): void;
+  lost(lost: Lost): void;
+  /** The server sent ERROR; `lost` follows. */
+  error(message: string): void;
+}
+
+/** A connection that lives this long was a good one: the next loss starts waiting from the shortest again. */
+const stableAfter = 5_000;
+const connectTimeout = 8_000;
+
+/**
+ * One STOMP connection that comes back by itself, over WebSocket or SockJS.
+ * Subscriptions do not survive a loss: whoever made them makes them again on `connected`.
+ */
+export class Connection {
+  #client: Client | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #failures = 0;
+  #attempt = 0;
+  #lastGood: Transport | undefined;
+  readonly #onlySockJs: boolean;
+  readonly #events: ConnectionEvents;
+
+  constructor(onlySockJs: boolean, events: ConnectionEvents) {
+    this.#onlySockJs = onlySockJs;
+    this.#events = events;
+  }
+
+  get connected(): boolean {
+    return this.#client?.connected ?? false;
+  }
+
+  /** Connects now, without waiting for the next try; nothing happens when a connection is there or under way. */
+  open(): void {
+    if (this.#client !== undefined) return;
+    clearTimeout(this.#timer);
+    void this.#connect();
+  }
+
+  /** Subscribes on the connection that is there; the result unsubscribes if that connection still is. */
+  subscribe(destination: string, headers: Readonly<Record<string, string>>, onMessage: (message: IMessage) => void): () => void {
+    const client = this.#client;
+    if (!client?.connected) throw new Error("not connected");
+    const subscription = client.subscribe(destination, onMessage, { ...headers });
+    return () => {
+      if (client.connected) subscription.unsubscribe();
+    };
+  }
+
+  async #connect(): Promise<void> {
+    const transport = nextTransport(this.#failures, this.#lastGood, this.#onlySockJs);
+    this.#events.connecting(transport);
+    const client = new Client({
+      reconnectDelay: 0,
+      connectionTimeout: connectTimeout,
+      discardWebsocketOnCommFailure: true,
+      // Browsers slow the timers of a hidden tab to one a minute, so beats of ours would come late and the server
+      // would take a healthy viewer for dead. The server's beats arrive as messages, which are not slowed.
+      heartbeatOutgoing: 0,
+      heartbeatIncoming: 10_000,
+    });
+    this.#client = client;
+    let connectedAt: number | undefined;
+    client.onConnect = () => {
+      connectedAt = performance.now();
+      this.#failures = 0;
+      this.#lastGood = transport;
+      this.#events.connected(transport);
+    };
+    client.onStompError = (frame) => {
+      this.#events.error(frame.headers["message"] ?? frame.body);
+    };
+    const lost = (code: number, reason: string) => {
+      if (this.#client !== client) return;
+      this.#client = undefined;
+      void client.deactivate({ force: true });
+      if (connectedAt === undefined) this.#failures += 1;
+      else if (performance.now() - connectedAt > stableAfter) this.#attempt = 0;
+      this.#attempt += 1;
+      const delay = retryDelay(this.#attempt, Math.random());
+      this.#timer = setTimeout(() => void this.#connect(), delay);
+      this.#events.lost({ code, reason, attempt: this.#attempt, delay });
+    };
+    client.onWebSocketClose = (event: { code?: number; reason?: string }) => lost(event.code ?? 1006, event.reason ?? "");
+    try {
+      client.webSocketFactory = await socketFactory(transport, client);
+    } catch {
+      lost(1006, "");
+      return;
+    }
+    client.activate();
+  }
+}
+
+async function socketFactory(transport: Transport, client: Client): Promise<() => WebSocket> {
+  if (transport === "websocket") {
+    const url = new URL("/stomp", window.location.href);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    return () => new WebSocket(url, client.stompVersions.protocolVersions());
+  }
+  // Loaded only when needed: most browsers never do.
+  const { default: SockJS } = await import("sockjs-client");
+  return () =>
+    // No JSONP, no iframes: the page's Content-Security-Policy allows neither, and no browser of today needs them.
+    new SockJS("/sockjs", undefined, {
+      transports: ["websocket", "xhr-streaming", "eventsource", "xhr-polling"],
+    }) as unknown as WebSocket;
+}

@@ -1,0 +1,28 @@
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vitest/config";
+
+/** Where a running handler answers, for `npm run dev`; `make demo` serves this address. */
+const handler = process.env["CLICKSTREAM_URL"] ?? "http://127.0.0.1:8080";
+
+// `changeOrigin` makes `Host` the handler's; the handler compares `Origin` with it, so that is rewritten too.
+const proxied = { target: handler, changeOrigin: true, headers: { origin: handler } };
+
+export default defineConfig({
+  plugins: [react()],
+  // sockjs-client is written for Node's global name.
+  define: { global: "globalThis" },
+  build: {
+    // Everything is a file of its own: the handler's Content-Security-Policy allows no `data:` and no inline code.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 300,
+  },
+  server: {
+    proxy: {
+      "/api": proxied,
+      "/stomp": { ...proxied, ws: true },
+      "/sockjs": { ...proxied, ws: true },
+    },
+  },
+  test: { include: ["src/**/*.test.ts"] },
+});
