@@ -8,6 +8,7 @@
 
 pub mod kafka;
 pub mod port;
+pub mod postgres;
 pub mod process;
 pub mod reaper;
 pub mod stomp;

@@ -160,7 +160,6 @@ impl Viewer {
     }
 
     /// What it has been sent so far.
-    #[must_use]
     pub fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,0 +1,122 @@
+# Everything a person needs: `make demo` to see it, `make test` to check it. Each does its own set-up.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+
+# Playwright drives the system's Chromium; it has no browser of its own to fetch.
+export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
+
+# For `make demo`. An empty BROKERS or DATABASE_URL means the built-in broker or registry.
+PORT ?= 8080
+RATE ?= 200
+export PORT RATE
+ifdef BROKERS
+export BROKERS
+endif
+ifdef DATABASE_URL
+export DATABASE_URL
+endif
+
+CARGO_TARGET_DIR ?= target
+programs := $(CARGO_TARGET_DIR)/debug
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+## --- See it
+
+demo: ## The whole system in one process (PORT, RATE; BROKERS= and DATABASE_URL= for real services)
+	@testbed/setup demo
+	@$(MAKE) -j2 demo-program ui
+	@exec $(programs)/clickstream demo
+
+demo-program: | ui/dist
+	cargo build --locked -p clickstream --bin clickstream
+
+services: ## Starts Kafka and PostgreSQL on free ports, prints BROKERS= and DATABASE_URL=, until Ctrl-C
+	@testbed/setup services
+	@cargo run --locked -q -p clickstream-testkit --example services
+
+## --- The page
+
+ui: ui/dist/index.html ## Builds the page
+
+page_sources := $(shell find ui/src ui/public -type f 2>/dev/null) $(wildcard ui/*.html ui/*.json ui/*.ts)
+
+ui/dist/index.html: $(page_sources) ui/node_modules/.package-lock.json
+	cd ui && npm run --silent build
+	@touch $@
+
+ui/node_modules/.package-lock.json: ui/package-lock.json
+	cd ui && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# The handler embeds this folder and builds without the page.
+ui/dist:
+	@mkdir -p $@
+
+## --- Check it
+
+# One selection of packages and one profile for all, so that nothing is built twice.
+workspace := --locked --workspace --exclude clickstream-bench
+
+test: ## Everything: lint, unit, property, real Kafka, real PostgreSQL, real Chromium
+	@testbed/setup test
+	@$(MAKE) lint
+	@$(MAKE) build
+	@$(MAKE) test-units
+	@$(MAKE) e2e
+
+build: ui ## Every program and every test
+	cargo build $(workspace) --all-targets
+
+test-fast: ui ## What needs no services
+	cd ui && npm test --silent
+	cargo test $(workspace) --lib --bins $(addprefix --test ,$(serviceless))
+
+# Integration tests that start no service; the others are left to `make test`.
+service_tests := crates/registry/% crates/testkit/% e2e/%
+serviceless := $(basename $(notdir $(filter-out $(service_tests),$(wildcard */tests/*.rs crates/*/tests/*.rs))))
+
+test-units: ui ## Unit and property tests, and those of single packages on real services
+	cd ui && npm test --silent
+	cargo test $(workspace) --exclude clickstream-e2e
+
+e2e: build ## The whole path on real services; `make e2e TEST=faults` for a part
+	cargo test $(workspace) $(addprefix --test ,$(TEST)) -- --nocapture
+
+TEST ?= $(basename $(notdir $(wildcard e2e/tests/*.rs)))
+
+lint: ui ## Formatting, clippy and docs without a warning; the page's types
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(workspace) --no-deps --document-private-items
+	cd ui && npm run --silent check
+
+## --- More of it
+
+bench: ## Ratios and latencies on real services, with an optimised build; prints a table
+	@testbed/setup services
+	cargo build --locked --release -p clickstream-bench -p clickstream-worker -p clickstream-handler
+	$(CARGO_TARGET_DIR)/release/clickstream-bench
+
+fuzz: ## Property tests over arbitrary bytes, at length (CASES per property)
+	PROPTEST_CASES=$(CASES) cargo test $(workspace) --lib --test '*' -p clickstream-engine -p clickstream-protocol -p clickstream-wire
+
+CASES ?= 200000
+
+soak: build ## The faults again and again (ROUNDS)
+	for round in $$(seq $(ROUNDS)); do echo "round $$round"; cargo test $(workspace) --test faults -- --nocapture; done
+
+ROUNDS ?= 10
+
+setup: ## Installs what `make test` needs and this machine lacks
+	@testbed/setup test
+
+clean: ## Removes what was built
+	cargo clean
+	rm -rf ui/dist ui/node_modules
+
+.PHONY: help demo demo-program services ui test build test-fast test-units e2e lint bench fuzz soak setup clean

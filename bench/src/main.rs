@@ -1,0 +1,48 @@
+//! Prints what the whole path costs on this machine, on real Kafka and PostgreSQL. Times are printed, never judged:
+//! producer, Kafka, PostgreSQL, programs and viewers share its cores.
+
+mod latency;
+mod load;
+mod subscribe;
+mod throughput;
+
+use anyhow::Result;
+use clickstream_testkit::kafka::Kafka;
+use clickstream_testkit::postgres::Postgres;
+
+/// The services that all measurements share.
+struct Services {
+    kafka: Kafka,
+    postgres: Postgres,
+}
+
+#[tokio::main(flavor = "multi_thread")]
+async fn main() -> Result<()> {
+    let cores = std::thread::available_parallelism()?;
+    println!(
+        "{cores} cores, {} build\n",
+        if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        }
+    );
+    let services = Services {
+        kafka: Kafka::start()?,
+        postgres: Postgres::start().await?,
+    };
+    latency::print(&services).await?;
+    subscribe::print(&services).await?;
+    throughput::print(&services).await
+}
+
+/// The value below which `share` of the sorted `values` lie.
+fn percentile(values: &[f64], share: f64) -> f64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index below the length"
+    )]
+    let index = (values.len().saturating_sub(1) as f64 * share).round() as usize;
+    values.get(index).copied().unwrap_or(f64::NAN)
+}
