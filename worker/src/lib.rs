@@ -1,0 +1,8 @@
+//! Source topic in, matches out.
+#![allow(dead_code)]
+
+mod epoch;
+mod limit;
+mod offsets;
+mod progress;
+mod start;
