@@ -1,0 +1,531 @@
+//! The registry inside one process: the same rules without a database, for the demo and for tests.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::catalogue::{self, Seen};
+use crate::presence::FORGOTTEN_AFTER;
+use crate::query::check_topics;
+use crate::rules::{
+    Entry, Lease, MAX_REMOVALS, Outcome, Plan, REMOVALS_KEPT_FOR, check_changes, check_lease,
+    continues, expired, must_reload,
+};
+use crate::{
+    Catalogue, Change, Feed, HandlerRow, Listed, ProcessId, Processes, QueryId, Registry,
+    RegistryError, Renewed, Revision, SEEN_WITHIN, Served, Snapshot, Standing, StandingName,
+    Wanted, WorkerRow, query_id,
+};
+
+/// A registry that lives in this process; clones share it.
+///
+/// Its clock is tokio's: a test that pauses tokio's time owns it.
+#[derive(Debug, Clone)]
+pub struct MemoryRegistry {
+    pipeline: Arc<str>,
+    store: Arc<Mutex<Store>>,
+    signal: watch::Sender<Signal>,
+}
+
+/// What feeds wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Signal {
+    revision: Revision,
+    available: bool,
+    /// How often it became unavailable: breaks the feeds opened before.
+    outages: u64,
+}
+
+#[derive(Debug)]
+struct Store {
+    /// Microseconds since 1970 when it was made, and tokio's time then.
+    began: (u64, Instant),
+    revision: Revision,
+    entries: BTreeMap<QueryId, Entry>,
+    removals: BTreeMap<QueryId, (Revision, Instant)>,
+    removed_through: Revision,
+    leases: BTreeMap<ProcessId, StoredLease>,
+    standing: BTreeMap<StandingName, Standing>,
+    workers: BTreeMap<ProcessId, Worker>,
+    handlers: BTreeMap<ProcessId, (HandlerRow, Instant)>,
+    partition_counts: BTreeMap<String, i32>,
+    seen: Seen,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct StoredLease {
+    lease: Duration,
+    continuous_since: Instant,
+    renewed_at: Instant,
+}
+
+impl StoredLease {
+    fn judged(&self, handler: ProcessId, now: Instant) -> Lease {
+        Lease {
+            handler,
+            lease: self.lease,
+            renewed_ago: now - self.renewed_at,
+            continuous_for: now - self.continuous_since,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Worker {
+    row: WorkerRow,
+    seen_at: Instant,
+    standing_rates: Vec<(QueryId, f64)>,
+    type_rates: Vec<(String, f64)>,
+}
+
+impl MemoryRegistry {
+    /// An empty one.
+    #[must_use]
+    pub fn new(pipeline: &str) -> MemoryRegistry {
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let store = Store {
+            began: (
+                u64::try_from(since_1970.as_micros()).unwrap_or(0),
+                Instant::now(),
+            ),
+            revision: 0,
+            entries: BTreeMap::new(),
+            removals: BTreeMap::new(),
+            removed_through: 0,
+            leases: BTreeMap::new(),
+            standing: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            handlers: BTreeMap::new(),
+            partition_counts: BTreeMap::new(),
+            seen: Seen::default(),
+        };
+        MemoryRegistry {
+            pipeline: pipeline.into(),
+            store: Arc::new(Mutex::new(store)),
+            signal: watch::Sender::new(Signal {
+                revision: 0,
+                available: true,
+                outages: 0,
+            }),
+        }
+    }
+
+    /// Plays a database that goes away (feeds break, every call fails) and comes back with all it had.
+    pub fn set_available(&self, available: bool) {
+        self.signal.send_modify(|signal| {
+            signal.outages += u64::from(signal.available && !available);
+            signal.available = available;
+        });
+    }
+
+    fn check_available(&self) -> Result<(), RegistryError> {
+        if self.signal.borrow().available {
+            Ok(())
+        } else {
+            Err(RegistryError::unavailable("it was made unavailable"))
+        }
+    }
+
+    /// One transaction.
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Store) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        self.check_available()?;
+        let mut store = self.store.lock();
+        let done = work(&mut store)?;
+        let revision = store.revision;
+        // Inside the lock, so that revisions are told in their order.
+        self.signal.send_if_modified(|signal| {
+            std::mem::replace(&mut signal.revision, revision) != revision
+        });
+        Ok(done)
+    }
+}
+
+impl Store {
+    fn plan(&self, ids: impl IntoIterator<Item = QueryId>) -> Plan {
+        Plan::new(
+            ids.into_iter()
+                .filter_map(|id| Some((id, self.entries.get(&id)?.clone())))
+                .collect(),
+        )
+    }
+
+    fn write(&mut self, plan: Plan) -> Outcome {
+        let now = Instant::now();
+        if plan.changes_rows() {
+            let (micros, at) = self.began;
+            let clock = micros + u64::try_from((now - at).as_micros()).unwrap_or(0);
+            self.revision = clock.max(self.revision + 1);
+        }
+        let outcome = plan.outcome(self.revision);
+        for (id, entry) in &outcome.entries {
+            self.entries.insert(*id, entry.clone());
+            self.removals.remove(id);
+        }
+        for id in &outcome.removed {
+            self.entries.remove(id);
+            self.removals.insert(*id, (self.revision, now));
+        }
+        if !outcome.removed.is_empty() {
+            self.prune(now);
+        }
+        outcome
+    }
+
+    fn prune(&mut self, now: Instant) {
+        let mut revisions: Vec<Revision> = self
+            .removals
+            .values()
+            .map(|(revision, _)| *revision)
+            .collect();
+        revisions.sort_unstable();
+        let beyond = revisions
+            .len()
+            .checked_sub(MAX_REMOVALS + 1)
+            .map_or(0, |index| revisions[index]);
+        let through = &mut self.removed_through;
+        self.removals.retain(|_, (revision, at)| {
+            let keep = *revision > beyond && now - *at <= REMOVALS_KEPT_FOR;
+            if !keep {
+                *through = (*through).max(*revision);
+            }
+            keep
+        });
+    }
+
+    fn served_by(&self, handler: ProcessId) -> Vec<QueryId> {
+        let uses = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.uses.contains_key(&handler));
+        uses.map(|(id, _)| *id).collect()
+    }
+
+    /// Ends a handler's lease and all its uses.
+    fn release_all(&mut self, handler: ProcessId) {
+        let ids = self.served_by(handler);
+        let mut plan = self.plan(ids.iter().copied());
+        ids.iter().for_each(|id| plan.release(handler, *id));
+        self.write(plan);
+        self.leases.remove(&handler);
+    }
+
+    fn snapshot(&self, since: Option<Revision>) -> Snapshot {
+        let complete = must_reload(since, self.removed_through, self.revision);
+        let after = since.filter(|_| !complete).unwrap_or(0);
+        let queries = self
+            .entries
+            .values()
+            .filter_map(|entry| entry.query.as_ref());
+        Snapshot {
+            revision: self.revision,
+            complete,
+            queries: queries
+                .filter(|query| complete || query.revision > after)
+                .cloned()
+                .collect(),
+            removed: self
+                .removals
+                .iter()
+                .filter(|(_, (at, _))| *at > after)
+                .map(|(id, _)| *id)
+                .collect(),
+        }
+    }
+
+    fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.workers
+            .values()
+            .filter(|worker| worker.seen_at.elapsed() < SEEN_WITHIN)
+    }
+}
+
+#[async_trait]
+impl Registry for MemoryRegistry {
+    fn pipeline(&self) -> &str {
+        &self.pipeline
+    }
+
+    async fn ready(&self) -> Result<(), RegistryError> {
+        self.check_available()
+    }
+
+    async fn apply(
+        &self,
+        handler: ProcessId,
+        changes: &[Change],
+    ) -> Result<Vec<Served>, RegistryError> {
+        let ids = check_changes(&self.pipeline, changes)?;
+        self.with(|store| {
+            if !store.leases.contains_key(&handler) {
+                return Err(RegistryError::NoLease);
+            }
+            let mut plan = store.plan(ids.iter().copied());
+            plan.apply(handler, &ids, changes);
+            Ok(store.write(plan).served_of(&ids, changes))
+        })
+    }
+
+    async fn renew(
+        &self,
+        handler: ProcessId,
+        serves: &[Wanted],
+        lease: Duration,
+    ) -> Result<Renewed, RegistryError> {
+        check_lease(lease)?;
+        let changes: Vec<Change> = serves.iter().cloned().map(Change::Serve).collect();
+        let ids = check_changes(&self.pipeline, &changes)?;
+        self.with(|store| {
+            let now = Instant::now();
+            let leases: Vec<Lease> = store
+                .leases
+                .iter()
+                .map(|(id, stored)| stored.judged(*id, now))
+                .collect();
+            let own = leases.iter().find(|lease| lease.handler == handler);
+            let continuous_since = match store.leases.get(&handler) {
+                Some(stored) if continues(own, lease, true) => stored.continuous_since,
+                _ => now,
+            };
+            let swept = expired(handler, lease, now - continuous_since, &leases);
+            swept.iter().for_each(|gone| store.release_all(*gone));
+            store.leases.insert(
+                handler,
+                StoredLease {
+                    lease,
+                    continuous_since,
+                    renewed_at: now,
+                },
+            );
+
+            let stated: HashSet<QueryId> = ids.iter().copied().collect();
+            let mut dropped = store.served_by(handler);
+            dropped.retain(|id| !stated.contains(id));
+            let mut plan = store.plan(ids.iter().chain(&dropped).copied());
+            plan.apply(handler, &ids, &changes);
+            dropped.iter().for_each(|id| plan.release(handler, *id));
+            let served = store.write(plan).served_of(&ids, &changes);
+            Ok(Renewed { served, swept })
+        })
+    }
+
+    async fn leave(&self, handler: ProcessId) -> Result<(), RegistryError> {
+        self.with(|store| {
+            store.release_all(handler);
+            store.handlers.remove(&handler);
+            Ok(())
+        })
+    }
+
+    async fn feed(&self) -> Result<Box<dyn Feed>, RegistryError> {
+        self.check_available()?;
+        let mut signal = self.signal.subscribe();
+        let opened = *signal.borrow_and_update();
+        Ok(Box::new(MemoryFeed {
+            registry: self.clone(),
+            signal,
+            opened,
+        }))
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, RegistryError> {
+        self.with(|store| {
+            let mut list: Vec<Listed> = store.entries.values().flat_map(Entry::listed).collect();
+            list.sort_by(Listed::order);
+            Ok(list)
+        })
+    }
+
+    async fn put_standing(
+        &self,
+        standing: &Standing,
+        lane: u32,
+    ) -> Result<Option<Served>, RegistryError> {
+        standing.check(lane)?;
+        let id = self.query_id(&standing.tenant, &standing.filter);
+        self.with(|store| {
+            let former = store.standing.get(&standing.name);
+            standing.check_follows(former)?;
+            let former_id =
+                former.map(|former| query_id(&self.pipeline, &former.tenant, &former.filter));
+            let mut plan = store.plan(former_id.into_iter().chain([id]));
+            plan.put_standing(former_id, id, standing, lane);
+            store
+                .standing
+                .insert(standing.name.clone(), standing.clone());
+            let outcome = store.write(plan);
+            Ok(outcome.served(id).filter(|_| !standing.suspended))
+        })
+    }
+
+    async fn remove_standing(&self, uid: &str) -> Result<bool, RegistryError> {
+        self.with(|store| {
+            let Some(standing) = store
+                .standing
+                .values()
+                .find(|standing| standing.uid == uid)
+                .cloned()
+            else {
+                return Ok(false);
+            };
+            let id = query_id(&self.pipeline, &standing.tenant, &standing.filter);
+            let mut plan = store.plan([id]);
+            plan.unrefer(id, &standing.name);
+            store.standing.remove(&standing.name);
+            store.write(plan);
+            Ok(true)
+        })
+    }
+
+    async fn standing(&self, name: &StandingName) -> Result<Option<Standing>, RegistryError> {
+        self.with(|store| Ok(store.standing.get(name).cloned()))
+    }
+
+    async fn report_worker(&self, row: &WorkerRow) -> Result<(), RegistryError> {
+        self.with(|store| {
+            store
+                .workers
+                .retain(|_, worker| worker.seen_at.elapsed() < FORGOTTEN_AFTER);
+            let worker = store.workers.entry(row.id).or_insert_with(|| Worker {
+                row: *row,
+                seen_at: Instant::now(),
+                standing_rates: Vec::new(),
+                type_rates: Vec::new(),
+            });
+            worker.row = *row;
+            worker.seen_at = Instant::now();
+            Ok(())
+        })
+    }
+
+    async fn report_handler(&self, row: &HandlerRow) -> Result<(), RegistryError> {
+        row.check()?;
+        self.with(|store| {
+            store
+                .handlers
+                .retain(|_, (_, seen_at)| seen_at.elapsed() < FORGOTTEN_AFTER);
+            store.handlers.insert(row.id, (row.clone(), Instant::now()));
+            Ok(())
+        })
+    }
+
+    async fn processes(&self) -> Result<Processes, RegistryError> {
+        self.with(|store| {
+            let handlers = store
+                .handlers
+                .values()
+                .filter(|(_, seen_at)| seen_at.elapsed() < SEEN_WITHIN);
+            Ok(Processes {
+                workers: store.workers().map(|worker| worker.row).collect(),
+                handlers: handlers.map(|(row, _)| row.clone()).collect(),
+            })
+        })
+    }
+
+    async fn report_standing_rates(
+        &self,
+        worker: ProcessId,
+        rates: &[(QueryId, f64)],
+    ) -> Result<(), RegistryError> {
+        self.with(|store| {
+            if let Some(worker) = store.workers.get_mut(&worker) {
+                worker.standing_rates = rates.to_vec();
+            }
+            Ok(())
+        })
+    }
+
+    async fn standing_rates(&self) -> Result<Vec<(QueryId, f64)>, RegistryError> {
+        self.with(|store| {
+            let mut sums = BTreeMap::new();
+            for (id, rate) in store.workers().flat_map(|worker| &worker.standing_rates) {
+                *sums.entry(*id).or_default() += rate;
+            }
+            Ok(sums.into_iter().collect())
+        })
+    }
+
+    async fn partition_counts(
+        &self,
+        current: &[(String, i32)],
+    ) -> Result<Vec<(String, i32)>, RegistryError> {
+        check_topics(current)?;
+        self.with(|store| {
+            let recorded = current.iter().map(|(topic, count)| {
+                let recorded = store
+                    .partition_counts
+                    .entry(topic.clone())
+                    .or_insert(*count);
+                (topic.clone(), *recorded)
+            });
+            Ok(recorded.collect())
+        })
+    }
+
+    async fn report_catalogue(
+        &self,
+        worker: ProcessId,
+        report: &Catalogue,
+    ) -> Result<(), RegistryError> {
+        self.with(|store| {
+            store.seen.merge(report);
+            if let Some(worker) = store.workers.get_mut(&worker) {
+                worker.type_rates = catalogue::rates(report);
+            }
+            Ok(())
+        })
+    }
+
+    async fn catalogue(&self) -> Result<Catalogue, RegistryError> {
+        self.with(|store| {
+            let rates = store.workers().flat_map(|worker| worker.type_rates.clone());
+            Ok(store.seen.clone().with_rates(rates))
+        })
+    }
+}
+
+struct MemoryFeed {
+    registry: MemoryRegistry,
+    signal: watch::Receiver<Signal>,
+    opened: Signal,
+}
+
+impl MemoryFeed {
+    fn check(&self) -> Result<(), RegistryError> {
+        if self.signal.borrow().outages == self.opened.outages {
+            Ok(())
+        } else {
+            Err(RegistryError::unavailable("the feed broke"))
+        }
+    }
+}
+
+#[async_trait]
+impl Feed for MemoryFeed {
+    async fn read(&mut self, since: Option<Revision>) -> Result<Snapshot, RegistryError> {
+        self.check()?;
+        self.registry.with(|store| Ok(store.snapshot(since)))
+    }
+
+    async fn changed(&mut self) -> Result<Revision, RegistryError> {
+        loop {
+            self.check()?;
+            // The sender lives as long as the registry, which this feed holds.
+            self.signal.changed().await.map_err(RegistryError::bug)?;
+            self.check()?;
+            let revision = self.signal.borrow_and_update().revision;
+            if revision != self.opened.revision {
+                return Ok(revision);
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The registry in PostgreSQL.
+//!
+//! Three kinds of connection, each opened when it is needed: one for changes, in order; one for reports and lists; and
+//! one for each [`Feed`], which listens and reads. Every call ends within 5 s; the server ends what a client left behind
+//! (a frozen handler's open transaction would hold up all others).
+
+mod catalogue;
+mod change;
+mod feed;
+mod link;
+mod report;
+mod rows;
+mod standing;
+mod store;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection, query_scalar};
+
+use self::link::{Link, within};
+use crate::query::check_name;
+use crate::{
+    Catalogue, Change, Feed, HandlerRow, Listed, ProcessId, Processes, QueryId, Registry,
+    RegistryError, Renewed, Served, Standing, StandingName, Wanted, WorkerRow,
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+
+/// The registry of one pipeline in a PostgreSQL database.
+pub struct PostgresRegistry {
+    pipeline: String,
+    /// What NOTIFY and LISTEN call the pipeline: its name may be longer than an identifier.
+    channel: String,
+    options: PgConnectOptions,
+    changes: Link,
+    rest: Link,
+}
+
+impl fmt::Debug for PostgresRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The options hold the password.
+        f.debug_struct("PostgresRegistry")
+            .field("pipeline", &self.pipeline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PostgresRegistry {
+    /// The registry of `pipeline` in the database at `url` (`postgres://user:password@host/database?sslmode=..`; the
+    /// variables `PGPASSWORD`, `PGSSLROOTCERT` and the like fill in what it leaves out). Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`RegistryError::Invalid`] when the address or the pipeline's name cannot be used.
+    pub fn new(
+        url: &str,
+        pipeline: &str,
+        application_name: &str,
+    ) -> Result<PostgresRegistry, RegistryError> {
+        check_name("pipeline", pipeline)?;
+        // The cause is left out: it might repeat parts of the address.
+        let options: PgConnectOptions = url.parse().map_err(|_| {
+            RegistryError::Invalid(
+                "the database url is not of the form `postgres://user@host/database`".to_owned(),
+            )
+        })?;
+        let options = options
+            .application_name(application_name)
+            .disable_statement_logging();
+        let limited = options.clone().options([
+            // Shorter waits than the client's would only hide which one gave up.
+            ("statement_timeout", "5000"),
+            ("idle_in_transaction_session_timeout", "5000"),
+            // A client that vanished without a word holds nothing for long.
+            ("tcp_keepalives_idle", "10"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "3"),
+            ("synchronous_commit", "on"),
+        ]);
+        let mut channel = String::from("clickstream_");
+        for byte in &Sha256::digest(pipeline)[..8] {
+            channel.push_str(&format!("{byte:02x}"));
+        }
+        Ok(PostgresRegistry {
+            pipeline: pipeline.to_owned(),
+            channel,
+            changes: Link::new(limited.clone(), pipeline),
+            rest: Link::new(limited.clone(), pipeline),
+            options: limited,
+        })
+    }
+
+    /// Brings the schema up to this program's, under an advisory lock; any number of programs may try at once.
+    /// Does not end before the migrations do. Later ones than this program knows are left alone.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unavailable`]; [`RegistryError::Invalid`] when a migration was applied that is not ours.
+    pub async fn migrate(&self) -> Result<(), RegistryError> {
+        let options = self.options.clone().options([("statement_timeout", "0")]);
+        let mut connection =
+            within(async { Ok(PgConnection::connect_with(&options).await?) }).await?;
+        let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+        migrator.set_ignore_missing(true);
+        migrator
+            .run(&mut connection)
+            .await
+            .map_err(|err| match err {
+                MigrateError::Execute(err) | MigrateError::ExecuteMigration(err, _) => {
+                    RegistryError::from(err)
+                }
+                MigrateError::VersionMismatch(version) => RegistryError::Invalid(format!(
+                    "migration {version} in the database is not the one of this program"
+                )),
+                other => RegistryError::bug(other),
+            })?;
+        Ok(connection.close().await?)
+    }
+
+    async fn check_schema(&self) -> Result<(), RegistryError> {
+        let mut session = self.rest.session().await?;
+        let applied: Vec<i64> = query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+            .fetch_all(session.connection())
+            .await?;
+        session.keep();
+        match MIGRATIONS
+            .iter()
+            .find(|migration| !applied.contains(&migration.version))
+        {
+            None => Ok(()),
+            Some(missing) => Err(RegistryError::SchemaMissing(
+                format!("migration {} is not applied", missing.version).into(),
+            )),
+        }
+    }
+}
+
+#[async_trait]
+impl Registry for PostgresRegistry {
+    fn pipeline(&self) -> &str {
+        &self.pipeline
+    }
+
+    async fn ready(&self) -> Result<(), RegistryError> {
+        within(self.check_schema()).await
+    }
+
+    async fn apply(
+        &self,
+        handler: ProcessId,
+        changes: &[Change],
+    ) -> Result<Vec<Served>, RegistryError> {
+        within(self.apply_changes(handler, changes)).await
+    }
+
+    async fn renew(
+        &self,
+        handler: ProcessId,
+        serves: &[Wanted],
+        lease: Duration,
+    ) -> Result<Renewed, RegistryError> {
+        within(self.renew_lease(handler, serves, lease)).await
+    }
+
+    async fn leave(&self, handler: ProcessId) -> Result<(), RegistryError> {
+        within(self.end_lease(handler)).await
+    }
+
+    async fn feed(&self) -> Result<Box<dyn Feed>, RegistryError> {
+        within(async { Ok(Box::new(self.open_feed().await?) as Box<dyn Feed>) }).await
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, RegistryError> {
+        within(self.read_list()).await
+    }
+
+    async fn put_standing(
+        &self,
+        standing: &Standing,
+        lane: u32,
+    ) -> Result<Option<Served>, RegistryError> {
+        within(self.write_standing(standing, lane)).await
+    }
+
+    async fn remove_standing(&self, uid: &str) -> Result<bool, RegistryError> {
+        check_name("uid", uid)?;
+        within(self.delete_standing(uid)).await
+    }
+
+    async fn standing(&self, name: &StandingName) -> Result<Option<Standing>, RegistryError> {
+        check_name("namespace", &name.namespace)?;
+        check_name("name", &name.name)?;
+        within(async {
+            let mut session = self.rest.session().await?;
+            let standing = self.read_standing(session.connection(), name).await?;
+            session.keep();
+            Ok(standing)
+        })
+        .await
+    }
+
+    async fn report_worker(&self, row: &WorkerRow) -> Result<(), RegistryError> {
+        within(self.write_worker(row)).await
+    }
+
+    async fn report_handler(&self, row: &HandlerRow) -> Result<(), RegistryError> {
+        within(self.write_handler(row)).await
+    }
+
+    async fn processes(&self) -> Result<Processes, RegistryError> {
+        within(self.read_processes()).await
+    }
+
+    async fn report_standing_rates(
+        &self,
+        worker: ProcessId,
+        rates: &[(QueryId, f64)],
+    ) -> Result<(), RegistryError> {
+        within(self.write_standing_rates(worker, rates)).await
+    }
+
+    async fn standing_rates(&self) -> Result<Vec<(QueryId, f64)>, RegistryError> {
+        within(self.read_standing_rates()).await
+    }
+
+    async fn partition_counts(
+        &self,
+        current: &[(String, i32)],
+    ) -> Result<Vec<(String, i32)>, RegistryError> {
+        within(self.record_partition_counts(current)).await
+    }
+
+    async fn report_catalogue(
+        &self,
+        worker: ProcessId,
+        catalogue: &Catalogue,
+    ) -> Result<(), RegistryError> {
+        within(self.write_catalogue(worker, catalogue)).await
+    }
+
+    async fn catalogue(&self) -> Result<Catalogue, RegistryError> {
+        within(self.read_catalogue()).await
+    }
+}
