@@ -103,7 +103,7 @@ bench: ## Ratios and latencies on real services, with an optimised build; prints
 	$(CARGO_TARGET_DIR)/release/clickstream-bench
 
 fuzz: ## Property tests over arbitrary bytes, at length (CASES per property)
-	PROPTEST_CASES=$(CASES) cargo test $(workspace) --lib --test '*' -p clickstream-engine -p clickstream-protocol -p clickstream-wire
+	PROPTEST_CASES=$(CASES) cargo test --locked -p clickstream-engine -p clickstream-protocol -p clickstream-wire -p clickstream-worker
 
 CASES ?= 200000
 
