@@ -1,5 +1,6 @@
 //! Doors for viewers: STOMP, SockJS, SSE, HTTP and the page.
 
+pub mod doors;
 pub mod http;
 pub mod live;
 pub mod metrics;

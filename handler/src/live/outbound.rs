@@ -48,6 +48,8 @@ struct Inner {
     bytes: usize,
     /// Something came since the last wake.
     touched: bool,
+    /// Credit of subscriptions that are about to be made.
+    early_credit: Vec<(u32, u32)>,
 }
 
 /// What waits for one subscription.
@@ -112,10 +114,19 @@ impl Outbound {
 
     /// Limits how many events of a subscription may be given out from now on: how client acknowledgements
     /// become back-pressure. `None` lifts the limit. Events that wait for credit count towards the bound.
+    /// For a subscription that is about to be made, the limit holds from its first event on; the door lifts it
+    /// again when none is made.
     pub fn set_credit(&self, subscription: u32, credit: Option<u32>) {
-        if let Some(queue) = self.inner.lock().queue(subscription) {
+        let mut inner = self.inner.lock();
+        if let Some(queue) = inner.queue(subscription) {
             queue.credit = credit;
+        } else {
+            inner.early_credit.retain(|(key, _)| *key != subscription);
+            inner
+                .early_credit
+                .extend(credit.map(|credit| (subscription, credit)));
         }
+        drop(inner);
         self.ready.notify_one();
     }
 
@@ -154,7 +165,15 @@ impl Outbound {
                 ),
             ));
         }
-        inner.queues.push((subscription, Queue::default()));
+        let early = inner
+            .early_credit
+            .iter()
+            .position(|(key, _)| *key == subscription);
+        let queue = Queue {
+            credit: early.map(|position| inner.early_credit.swap_remove(position).1),
+            ..Queue::default()
+        };
+        inner.queues.push((subscription, queue));
         Ok(())
     }
 
@@ -191,16 +210,16 @@ impl Outbound {
         !std::mem::replace(&mut inner.touched, true)
     }
 
-    /// Appends a status, merging it into one of its kind that still waits. Returns as [`Self::push_event`].
-    pub(crate) fn push_status(&self, subscription: u32, status: Status) -> bool {
+    /// Appends a status, merging it into one of its kind that still waits, and wakes the door.
+    pub(crate) fn push_status(&self, subscription: u32, status: Status) {
         let mut inner = self.inner.lock();
         let sequence = inner.next_sequence;
         inner.next_sequence += 1;
-        match inner.queue(subscription) {
-            Some(queue) if !queue.ended => queue.push_status(sequence, status),
-            _ => return false,
+        if let Some(queue) = inner.queue(subscription).filter(|queue| !queue.ended) {
+            queue.push_status(sequence, status);
+            drop(inner);
+            self.ready.notify_one();
         }
-        !std::mem::replace(&mut inner.touched, true)
     }
 
     /// Wakes the door.

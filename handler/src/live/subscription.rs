@@ -1,0 +1,300 @@
+//! One viewer's use of a query: its rate, its time to live, its totals.
+//!
+//! Pure: it is told the time.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clickstream_registry::StandingName;
+
+use super::{
+    DropReason, LeftOut, Outbound, Status, Time,
+    group::{Counts, Group},
+    lane::{Lane, PartitionId, Scanned},
+    projection::View,
+};
+
+/// What a subscription is told of its end ahead of time, at most.
+const MAX_WARNING: Duration = Duration::from_secs(60);
+
+/// A moment, by the clock that only goes forward and by the calendar.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) instant: Instant,
+    pub(crate) time: Time,
+}
+
+impl Now {
+    pub(crate) fn read() -> Self {
+        Self {
+            instant: Instant::now(),
+            time: Time::now(),
+        }
+    }
+}
+
+/// The parts of a request that concern the viewer alone.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) outbound: Arc<Outbound>,
+    /// The connection's number for the subscription.
+    pub(crate) channel: u32,
+    pub(crate) view: Arc<View>,
+    /// Matches per second; none is no limit.
+    pub(crate) rate: Option<u32>,
+    pub(crate) ttl: Duration,
+    pub(crate) standing: Option<StandingName>,
+    /// `selective`, `broad` or `scan`.
+    pub(crate) class: String,
+}
+
+/// A running subscription.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// The handler's number for it.
+    pub(crate) id: u64,
+    pub(crate) terms: Terms,
+    bucket: Option<Bucket>,
+    over_rate: u64,
+    over_rate_told: u64,
+    expires: Instant,
+    expires_at: Time,
+    warned: bool,
+    /// Which partitions already count, until the subscription is live; then none.
+    pending: Option<HashSet<PartitionId>>,
+    revision: u64,
+    start: Counts,
+    scanned_start: Scanned,
+    /// What former queries of a moved subscription added up to.
+    carried: Totals,
+    /// What was shown last: while a partition is read again, totals stand still rather than go back.
+    shown: Totals,
+}
+
+/// Totals since `live`, those that this handler counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) scanned: u64,
+    pub(crate) matched: u64,
+    pub(crate) unreadable: u64,
+    pub(crate) over_rate: u64,
+}
+
+impl Member {
+    /// Joins `group`, whose query the registry has at `group.revision`.
+    pub(crate) fn new(id: u64, terms: Terms, now: Now) -> Self {
+        let expires = now.instant + terms.ttl;
+        let ttl_ms = i64::try_from(terms.ttl.as_millis()).unwrap_or(i64::MAX);
+        Self {
+            id,
+            bucket: terms.rate.map(|rate| Bucket::full(rate, now.instant)),
+            over_rate: 0,
+            over_rate_told: 0,
+            expires,
+            expires_at: Time(now.time.0.saturating_add(ttl_ms)),
+            warned: false,
+            pending: None,
+            revision: 0,
+            start: Counts::default(),
+            scanned_start: Scanned::default(),
+            carried: Totals::default(),
+            shown: Totals::default(),
+            terms,
+        }
+    }
+
+    /// Starts to count with `group` and to wait for its revision on `lane`.
+    pub(crate) fn enter(&mut self, query: String, group: &Group, lane: Option<&Lane>) {
+        self.start = group.start();
+        self.revision = group.revision.unwrap_or(u64::MAX);
+        self.scanned_start = Scanned::default();
+        let mut crossed = HashSet::new();
+        for (at, _) in lane.iter().flat_map(|lane| lane.scanned()) {
+            if let Some(scanned) = lane.and_then(|lane| lane.reached(at, self.revision)) {
+                self.scanned_start += scanned;
+                crossed.insert(at);
+            }
+        }
+        self.pending = Some(crossed);
+        self.tell(Status::Registered {
+            query,
+            filter: group.filter.clone(),
+            class: self.terms.class.clone(),
+            expires: self.expires_at,
+        });
+    }
+
+    /// Leaves its group, with its totals so far, to enter another.
+    pub(crate) fn carry(&mut self, group: &Group, lane: Option<&Lane>) {
+        // Matches passed on but not yet stated are never heard of again here: they count now.
+        let counts = group.start();
+        let totals = self.totals(&counts, lane);
+        self.carried = Totals {
+            over_rate: totals.over_rate - self.over_rate,
+            ..totals
+        };
+    }
+
+    /// Whether this member, and not only its query, is live.
+    pub(crate) fn is_live(&self) -> bool {
+        self.pending.is_none()
+    }
+
+    /// A partition was stated at a revision: from here on its records count.
+    pub(crate) fn partition_stated(&mut self, at: PartitionId, lane: &Lane) {
+        if let Some(crossed) = &mut self.pending
+            && let Some(scanned) = lane.reached(at, self.revision)
+            && crossed.insert(at)
+        {
+            self.scanned_start += scanned;
+        }
+    }
+
+    /// Becomes live when every partition runs the query.
+    pub(crate) fn settle(&mut self, lane: &Lane, now: Now) {
+        let Some(settled) = lane.settled() else {
+            return;
+        };
+        if settled.revision < self.revision {
+            return;
+        }
+        let Some(crossed) = self.pending.take() else {
+            return;
+        };
+        // Partitions of a topic that was since made anew: nothing of them belongs to this subscription.
+        for (at, scanned) in lane.scanned() {
+            if !crossed.contains(&at) {
+                self.scanned_start += scanned;
+            }
+        }
+        self.tell(Status::Live {
+            at: now.time,
+            partitions: settled.partitions,
+            lag_records: lane.lag_records(),
+        });
+    }
+
+    /// Whether the rate allows one more match now; counts it if not.
+    pub(crate) fn admits(&mut self, now: Instant) -> bool {
+        let admitted = self.bucket.as_mut().is_none_or(|bucket| bucket.take(now));
+        if !admitted {
+            self.over_rate += 1;
+        }
+        admitted
+    }
+
+    pub(crate) fn rate(&self) -> Option<u32> {
+        self.terms.rate
+    }
+
+    /// Tells the viewer.
+    pub(crate) fn tell(&self, status: Status) {
+        self.terms.outbound.push_status(self.terms.channel, status);
+    }
+
+    /// Tells what is told each second.
+    pub(crate) fn tell_progress(&mut self, group: &Counts, lane: Option<&mut Lane>) {
+        let dropped = [
+            (DropReason::Rate, self.over_rate - self.over_rate_told),
+            (
+                DropReason::Slow,
+                self.terms.outbound.take_slow(self.terms.channel),
+            ),
+        ];
+        self.over_rate_told = self.over_rate;
+        for (reason, count) in dropped {
+            if count > 0 {
+                self.tell(Status::Dropped { reason, count });
+            }
+        }
+        let Some(lane) = lane else { return };
+        if !self.is_live() {
+            return;
+        }
+        let totals = self.totals(group, Some(lane));
+        self.tell(Status::Progress {
+            scanned: totals.scanned,
+            matched: totals.matched,
+            // The queue knows these when the status goes out.
+            delivered: 0,
+            left_out: LeftOut {
+                rate: totals.over_rate,
+                slow: 0,
+            },
+            unreadable: totals.unreadable,
+            complete_to: lane.complete_to(),
+            lag_records: lane.lag_records(),
+        });
+    }
+
+    /// Totals since `live`.
+    pub(crate) fn totals(&mut self, group: &Counts, lane: Option<&Lane>) -> Totals {
+        let scanned = lane.map_or(self.scanned_start, |lane| lane.totals) - self.scanned_start;
+        let positive = |count: i64| u64::try_from(count).unwrap_or(0);
+        let withheld = positive(group.withheld_since(&self.start));
+        let now = Totals {
+            scanned: self.carried.scanned + positive(scanned.scanned),
+            matched: self.carried.matched + positive(group.matched - self.start.matched),
+            unreadable: self.carried.unreadable + positive(scanned.unreadable),
+            over_rate: self.carried.over_rate + self.over_rate + withheld,
+        };
+        self.shown = Totals {
+            scanned: now.scanned.max(self.shown.scanned),
+            matched: now.matched.max(self.shown.matched),
+            unreadable: now.unreadable.max(self.shown.unreadable),
+            over_rate: now.over_rate.max(self.shown.over_rate),
+        };
+        self.shown
+    }
+
+    /// Warns of the end, once. Returns true when the time to live is over.
+    pub(crate) fn expire(&mut self, now: Instant) -> bool {
+        let left = self.expires.saturating_duration_since(now);
+        if !self.warned && left <= MAX_WARNING.min(self.terms.ttl / 2) {
+            self.warned = true;
+            self.tell(Status::Expiring {
+                at: self.expires_at,
+            });
+        }
+        left.is_zero()
+    }
+}
+
+/// A token bucket: `rate` matches per second, as many at once after a quiet second.
+#[derive(Debug)]
+struct Bucket {
+    rate: u32,
+    /// Millionths of a match.
+    tokens: u64,
+    filled: Instant,
+}
+
+const TOKEN: u64 = 1_000_000;
+
+impl Bucket {
+    fn full(rate: u32, now: Instant) -> Self {
+        Self {
+            rate,
+            tokens: u64::from(rate) * TOKEN,
+            filled: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let passed = now
+            .saturating_duration_since(self.filled)
+            .min(Duration::from_secs(1));
+        let earned = u64::from(self.rate) * u64::from(passed.subsec_micros());
+        let earned = earned + u64::from(self.rate) * TOKEN * passed.as_secs();
+        self.filled = now.max(self.filled);
+        self.tokens = (self.tokens + earned).min(u64::from(self.rate) * TOKEN);
+        let enough = self.tokens >= TOKEN;
+        if enough {
+            self.tokens -= TOKEN;
+        }
+        enough
+    }
+}
