@@ -1,0 +1,58 @@
+//! The filter language and the matching of events against many filters.
+//!
+//! A [`Filter`] is a CEL expression over the variables `event`, a JSON object, and `record`, what Kafka knows
+//! about it; `docs/QUERY.md` describes the language. A [`FilterSet`] holds many of them against one [`Record`],
+//! [`explain()`] says of one filter why it holds or not, [`Projection`] and [`Mask`] cut fields out of an event
+//! and off it.
+//!
+//! # From text to result
+//!
+//! 1. [`mod@lexer`] and [`mod@parser`] make the tree ([`mod@tree`]); [`mod@check`] refuses what can never hold.
+//! 2. [`mod@canonical`] brings equal filters to one tree and one text; [`mod@class`] tells what it will cost.
+//! 3. [`mod@json`] reads the event; [`mod@eval`] gives the tree its value.
+//!
+//! # What is validated
+//!
+//! [`FilterSet::matching`] and [`explain()`] validate a record's value whole: UTF-8, the grammar of RFC 8259,
+//! [`limits::MAX_RECORD_BYTES`], [`limits::MAX_EVENT_DEPTH`]. [`Projection::apply`] and [`Mask::apply`] are for
+//! values that passed there, and validate only what they look at.
+//!
+//! # Invariants
+//!
+//! No I/O, no clock, no async, no `unsafe`. Nothing panics, whatever the text or the bytes. Every loop is
+//! bounded by the input and [`limits`].
+
+#![allow(rustdoc::private_intra_doc_links)]
+
+mod canonical;
+mod check;
+mod class;
+mod convert;
+mod error;
+mod eval;
+mod explain;
+mod filter;
+mod function;
+mod json;
+mod lexer;
+pub mod limits;
+mod literal;
+mod parser;
+mod path;
+mod projection;
+mod record;
+pub mod reference;
+mod regular;
+mod set;
+mod tree;
+mod value;
+
+pub use class::Class;
+pub use error::{FilterError, FilterErrorKind};
+pub use explain::{Decided, Explained, ExplainedResult, Explanation, explain};
+pub use filter::Filter;
+pub use path::FieldPath;
+pub use projection::{Mask, Projection};
+pub use record::{Record, Unreadable};
+pub use reference::Outcome;
+pub use set::{FilterSet, Scratch};
