@@ -9,7 +9,7 @@ const status = (status: Status): Action => ({ type: "status", status, rows: noRo
 const after = (...actions: Action[]) => actions.reduce(reduce, reduce(reduce(initialState, { type: "connected", transport: "websocket" }), { type: "started", id: 1 }));
 const live = status({ status: "live", at: "2024-01-01T00:00:00.000Z", partitions: 1, lagRecords: 0 });
 const progress = (scanned: number, matched: number, lagRecords = 0) =>
-  status({ status: "progress", scanned, matched, delivered: matched, leftOut: { rate: 0, slow: 0 }, unreadable: 0, completeTo: null, lagRecords });
+  status({ status: "progress", scanned, matched, delivered: matched, leftOut: { rate: 0, slow: 0 }, unreadable: 0, lagRecords });
 const ended = (reason: string) => status({ status: "ended", reason, message: "because" });
 
 test("silence is told apart: nothing arrives, nothing matches, the server is behind", () => {

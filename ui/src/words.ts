@@ -1,8 +1,8 @@
 /** What the page says of the stream, in words: every sentence about its state is in this file. */
 import { formatTime, plural } from "./format";
-import { asksForSomething } from "./query/query";
+import { asksForSomething, type Query } from "./query/query";
 import { counters } from "./store/select";
-import type { ConnectionState, PauseCause, Run, State } from "./store/state";
+import { isAboutFilter, type ConnectionState, type PauseCause, type Run, type State } from "./store/state";
 import type { Lost } from "./stream/connection";
 import type { Ended, Gap, Status } from "./stream/status";
 
@@ -10,6 +10,8 @@ export interface Sentence {
   readonly tone: "quiet" | "good" | "busy" | "warning" | "bad";
   readonly text: string;
 }
+
+export const tooLargeWords = "This event is too large to be sent. It is in Kafka, at this topic, partition and offset.";
 
 /** So far behind that a viewer should know: what is seen now happened a while ago. */
 const behind = 5_000;
@@ -33,10 +35,10 @@ export function situation(state: State): Sentence {
     case "stopped":
       return { tone: "quiet", text: `Stopped. ${seen(run)}` };
     case "ended":
-      return { tone: "bad", text: endedWords(run.ended) };
+      return { tone: "bad", text: endedWords(run.ended, run.query) };
     case "starting":
       if (connection.state === "reconnecting") return { tone: "warning", text: `${lostWords(connection.lost)} Trying again by itself; what is here stays.` };
-      if (connection.state === "connecting") return { tone: "busy", text: "Connecting to the server…" };
+      if (connection.state === "connecting") return { tone: "busy", text: connection.attempt > 0 ? "Connecting again…" : "Connecting to the server…" };
       return { tone: "busy", text: "Sending the query…" };
     case "registered":
       return { tone: "busy", text: "The query is known. Waiting until every worker runs it…" };
@@ -64,13 +66,13 @@ function seen(run: Run): string {
   return `${plural(matched, "match", "matches")} in ${plural(scanned, "event")} scanned.`;
 }
 
-export function endedWords(ended: Ended | undefined): string {
+export function endedWords(ended: Ended | undefined, query: Query): string {
   if (ended === undefined) return "Ended.";
   switch (ended.reason) {
     case "expired":
       return "The query reached its time to live. Press Start to watch again.";
     case "refused":
-      return ended.error?.offset === undefined ? `The server refused the query: ${ended.message}` : "The filter was refused; it says why.";
+      return isAboutFilter(ended.error, query.filter) ? "The filter was refused: what is wrong is marked below it." : `The server refused the query: ${ended.message}`;
     case "deleted":
       return "The standing query was deleted.";
     case "suspended":

@@ -2,9 +2,9 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useId, useRef, useState, type KeyboardEvent } from "react";
 import { plural } from "../format";
 import { maxRows } from "../store/rows";
-import { shownRows } from "../store/select";
+import { shownRows, waiting } from "../store/select";
 import { isActive } from "../store/state";
-import { emptyWords } from "../words";
+import { emptyWords, pausedWords } from "../words";
 import { columns } from "./columns";
 import { ListRow } from "./ListRow";
 import { usePage, useSession } from "./session";
@@ -121,8 +121,21 @@ export function EventList() {
         </div>
       </div>
       {count === 0 && <p className="list-empty">{empty}</p>}
+      <Waiting />
       <Removed />
     </div>
+  );
+}
+
+/** Lies over the list: a row must not move away under the press that pauses it. */
+function Waiting() {
+  const paused = usePage((state) => state.paused);
+  const count = usePage(waiting);
+  if (paused === undefined) return null;
+  return (
+    <p className="pill" data-testid="waiting" data-value={count}>
+      {pausedWords(paused.cause)} · {plural(count, "event")} waiting
+    </p>
   );
 }
 

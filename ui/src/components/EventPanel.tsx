@@ -1,5 +1,7 @@
 import { useEffect, useRef, useState } from "react";
-import type { EventRow } from "../store/rows";
+import { formatMillis } from "../format";
+import { isTooLarge, type EventRow } from "../store/rows";
+import { tooLargeWords } from "../words";
 import { JsonView } from "./JsonView";
 import { usePage, useSession } from "./session";
 
@@ -39,7 +41,7 @@ export function EventPanel() {
       {shown && (
         <>
           <Origin row={shown} />
-          <JsonView text={shown.body} />
+          {isTooLarge(shown) ? <p className="panel-note">{tooLargeWords}</p> : <JsonView text={shown.body} />}
         </>
       )}
     </section>
@@ -52,8 +54,10 @@ function Origin({ row }: { readonly row: EventRow }) {
     <dl className="origin">
       <dt>Time</dt>
       <dd>
-        {new Date(row.time).toLocaleString()} <span className="muted">({row.time})</span>
+        {new Date(row.time).toLocaleDateString()} {formatMillis(row.time)}
       </dd>
+      <dt>UTC</dt>
+      <dd>{row.time}</dd>
       <dt>Topic</dt>
       <dd>{topic}</dd>
       <dt>Partition</dt>

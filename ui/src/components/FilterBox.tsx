@@ -19,9 +19,12 @@ export function FilterBox() {
     if (refused === undefined) return;
     const refusal = filterProblem(session.store.state);
     if (refusal?.offset === undefined || box.current === null) return;
-    const { start, end } = spanOfBytes(box.current.value, refusal.offset, refusal.length ?? 0);
+    // Positions are those of the filter as sent, without the spaces around it.
+    const text = box.current.value;
+    const before = text.length - text.trimStart().length;
+    const { start, end } = spanOfBytes(text.trim(), refusal.offset, refusal.length ?? 0);
     box.current.focus();
-    box.current.setSelectionRange(start, end);
+    box.current.setSelectionRange(before + start, before + end);
   }, [refused, session]);
 
   const startOnEnter = (event: KeyboardEvent<HTMLTextAreaElement>) => {

@@ -1,33 +1,25 @@
-import { plural } from "../format";
-import { waiting } from "../store/select";
 import { isActive } from "../store/state";
-import { pausedWords, situation } from "../words";
+import { situation } from "../words";
 import { usePage, useSession } from "./session";
 
 /** What is happening, in a sentence, and the buttons that change it. */
 export function Toolbar() {
   const session = useSession();
   const active = usePage((state) => isActive(state.run));
-  const paused = usePage((state) => state.paused);
-  const count = usePage(waiting);
+  const paused = usePage((state) => state.paused !== undefined);
 
   return (
     <div className="toolbar">
       <Situation />
-      {paused !== undefined && (
-        <p className="pill" data-testid="waiting" data-value={count}>
-          {pausedWords(paused.cause)} · {plural(count, "event")} waiting
-        </p>
-      )}
       {active && (
         <div className="toolbar-buttons">
-          {paused === undefined ? (
-            <button type="button" className="button" onClick={() => session.pause("button")}>
-              Pause
-            </button>
-          ) : (
+          {paused ? (
             <button type="button" className="button primary" onClick={() => session.resume()}>
               Resume
+            </button>
+          ) : (
+            <button type="button" className="button" onClick={() => session.pause("button")}>
+              Pause
             </button>
           )}
           <button type="button" className="button" onClick={() => session.stop()}>

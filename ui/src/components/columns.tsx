@@ -1,8 +1,9 @@
 import type { ReactNode } from "react";
 import { formatMillis } from "../format";
 import { eventOf, preview, textAt } from "../json/event";
-import type { EventRow } from "../store/rows";
+import { isTooLarge, type EventRow } from "../store/rows";
 import type { Pipeline } from "../api/types";
+import { tooLargeWords } from "../words";
 import { hue } from "./hue";
 
 export interface Column {
@@ -32,6 +33,7 @@ function TypeCell({ name }: { readonly name: string | undefined }) {
 }
 
 function Rest({ row, pipeline }: { readonly row: EventRow; readonly pipeline: Pipeline }) {
+  if (isTooLarge(row)) return tooLargeWords;
   return preview(eventOf(row), [pipeline.eventTypeField, pipeline.userField], previewLimit).map(([name, value], index) => (
     <span key={index} className="pair">
       <span className="pair-name">{name}</span> <bdi>{value}</bdi>

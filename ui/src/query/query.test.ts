@@ -49,6 +49,12 @@ group("the SUBSCRIBE frame", () => {
     expect(subscribeFrame(emptyQuery).headers).toEqual({ "on-error": "message", filter: "true" });
   });
 
+  test("holds no NUL, which would end it", () => {
+    const frame = subscribeFrame({ ...emptyQuery, filter: "a\0\n\nSEND", fields: "\0", eventTypes: ["\0"] });
+    expect(JSON.stringify(frame)).not.toContain("\\u0000");
+    expect(subscribeFrame({ ...emptyQuery, standing: "a/\0" }).destination).toBe("/queries/a/\uFFFD");
+  });
+
   test("joins a standing query at its destination, without a filter", () => {
     expect(subscribeFrame({ ...emptyQuery, standing: "shop/checkout", filter: "x", rate: "5" })).toEqual({
       destination: "/queries/shop/checkout",

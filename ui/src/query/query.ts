@@ -58,8 +58,17 @@ export interface Subscribe {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** The SUBSCRIBE frame for `query`; a refusal comes as a message, so that the connection stays. */
+/**
+ * The SUBSCRIBE frame for `query`; a refusal comes as a message, so that the connection stays.
+ * STOMP ends a frame at NUL and has no way to write one, so those become a character that the server can refuse.
+ */
 export function subscribeFrame(query: Query): Subscribe {
+  const { destination, headers } = frame(query);
+  const safe = (text: string) => text.replaceAll("\0", "\uFFFD");
+  return { destination: safe(destination), headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, safe(value)])) };
+}
+
+function frame(query: Query): Subscribe {
   const headers: Record<string, string> = { "on-error": "message" };
   if (query.fields.trim() !== "") headers["fields"] = query.fields.trim();
   if (query.rate !== "") headers["rate"] = query.rate;

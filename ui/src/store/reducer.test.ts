@@ -122,6 +122,11 @@ describe("the end", () => {
     expect(state.check?.filter).toBe("x");
   });
 
+  test("a refusal of another part of the query is not the filter's", () => {
+    const fields: Status = { ...refused, error: { title: "", status: 422, offset: 2, length: 1, caret: "a,,b\n  ^" } };
+    expect(filterProblem(run([status(fields)], started))).toBeUndefined();
+  });
+
   test("an ended query is not asked for again after a lost connection", () => {
     const state = run([status(live), status({ status: "ended", reason: "expired", message: "" }), lost], started);
     expect(state.run?.phase).toBe("ended");

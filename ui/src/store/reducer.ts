@@ -1,7 +1,6 @@
-import type { Problem } from "../api/types";
 import type { Ended, Progress } from "../stream/status";
 import type { RowCounts } from "./rows";
-import { isActive, noRows, noTotals, type Action, type Run, type State, type Totals } from "./state";
+import { isAboutFilter, isActive, noRows, noTotals, type Action, type Run, type State, type Totals } from "./state";
 
 /** Rates are over the last samples, one a second: long enough to be calm, short enough to be now. */
 const sampleCount = 6;
@@ -131,15 +130,12 @@ function interrupted(state: State): State {
 
 function ended(state: State, end: Ended, rows: RowCounts): State {
   if (!isActive(state.run)) return state;
-  const check = end.error !== undefined ? refusedCheck(state.run.query.filter, end.error) : state.check;
+  const { filter } = state.run.query;
+  // A refused start says the same as a check while typing, and is shown in the same place.
+  const check: State["check"] = isAboutFilter(end.error, filter) ? { filter: filter.trim(), answer: { kind: "invalid", problem: end.error } } : state.check;
   return withRun({ ...state, rows, check }, (run) => ({ ...run, phase: "ended", interrupted: false, shown: rows.received, ended: end }), {
     paused: undefined,
   });
-}
-
-/** A refused start says the same as a check while typing, and is shown in the same place. */
-function refusedCheck(filter: string, problem: Problem): State["check"] {
-  return problem.offset === undefined ? undefined : { filter, answer: { kind: "invalid", problem } };
 }
 
 function shown(state: State, rows: RowCounts): number {

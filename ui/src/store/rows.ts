@@ -10,6 +10,11 @@ export interface EventRow {
   readonly body: string;
 }
 
+/** The event did not fit a message of the filtered topic; only where it lies is known. Its body is then `null`. */
+export function isTooLarge(row: EventRow): boolean {
+  return row.body === "null";
+}
+
 /** Something to know between events, in words: what was left out, a gap, an end. */
 export interface NoticeRow {
   readonly kind: "notice";

@@ -130,6 +130,12 @@ export function isActive(run: Run | undefined): run is Run {
   return run !== undefined && run.phase !== "stopped" && run.phase !== "ended";
 }
 
+/** Whether a refusal marks a place in this filter, and not in another part of the request. */
+export function isAboutFilter(problem: Problem | undefined, filter: string): problem is Problem {
+  const [line] = problem?.caret?.split("\n") ?? [];
+  return problem?.offset !== undefined && line !== undefined && filter.includes(line.trim());
+}
+
 /** The filter's problem, from typing or from a refused start; only as long as it is about the text in the form. */
 export function filterProblem(state: State): Problem | undefined {
   return state.check?.answer.kind === "invalid" ? state.check.answer.problem : undefined;

@@ -17,7 +17,7 @@ export interface Progress {
   readonly delivered: number;
   readonly leftOut: { readonly rate: number; readonly slow: number };
   readonly unreadable: number;
-  readonly completeTo: string | null;
+  readonly completeTo?: string;
   readonly lagRecords: number;
 }
 

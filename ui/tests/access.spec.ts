@@ -1,0 +1,70 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import type { AxeResults } from "axe-core";
+import { expect, test } from "./clickstream";
+import type { Page } from "@playwright/test";
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+for (const colorScheme of ["light", "dark"] as const) {
+  for (const [device, viewport] of [["desk", { width: 1360, height: 860 }], ["phone", { width: 390, height: 800 }]] as const) {
+    test(`axe finds nothing, ${colorScheme}, ${device}`, async ({ clickstream, page }) => {
+      await page.setViewportSize(viewport);
+      await page.emulateMedia({ colorScheme });
+      await clickstream.open();
+      await expect(clickstream.eventType("purchase")).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+
+      await clickstream.filter.fill("evnt.x == 1");
+      await expect(clickstream.filterError).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+
+      await clickstream.filter.fill("true");
+      await clickstream.button("Start").click();
+      await expect.poll(() => clickstream.counter("left-out")).toBeGreaterThan(0);
+      await clickstream.button("Pause").click();
+      await clickstream.rows.nth(3).click();
+      await expect(clickstream.details).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+      // Nothing is wider than the screen.
+      expect(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth)).toBe(true);
+    });
+  }
+}
+
+test("everything can be done by keyboard", async ({ clickstream, page }) => {
+  await clickstream.open();
+  await clickstream.eventType("purchase").focus();
+  await page.keyboard.press("Space");
+  await clickstream.filter.focus();
+  await page.keyboard.type('event.platform != "nothing"');
+  await page.keyboard.press("Enter");
+  await clickstream.live();
+  await expect.poll(() => clickstream.rows.count()).toBeGreaterThan(3);
+
+  await page.getByRole("grid", { name: "Events" }).focus();
+  await page.keyboard.press("Home");
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Enter");
+  await expect(clickstream.details).toContainText('"purchase"');
+  const second = await clickstream.rows.nth(1).getAttribute("data-source");
+  await expect(clickstream.details).toContainText(second?.split("/").at(-1) ?? "no row");
+  await page.keyboard.press("ArrowUp");
+  const first = await clickstream.rows.nth(0).getAttribute("data-source");
+  await expect(clickstream.details).toContainText(first?.split("/").at(-1) ?? "no row");
+  await page.keyboard.press("Escape");
+  await expect(clickstream.details).toBeHidden();
+
+  await clickstream.button("Pause").focus();
+  await page.keyboard.press("Enter");
+  await expect(clickstream.button("Resume")).toBeFocused();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await expect(clickstream.situation).toHaveAttribute("data-phase", "stopped");
+});
+
+async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(axeSource);
+  const results = await page.evaluate(() => (window as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run());
+  return results.violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html).join(" ")}`);
+}
