@@ -5,7 +5,14 @@
 
 use std::collections::HashSet;
 
-use http::{HeaderMap, Uri, header};
+use axum::{
+    extract::{Request, State as Extract},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use crate::{State, live::Problem, metrics::Refused};
 
 /// The pages of other hosts that may use this handler.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +55,48 @@ impl Origins {
         host.and_then(|host| parts(&format!("{scheme}://{host}")))
             .is_some_and(|(_, host)| host == authority)
     }
+}
+
+/// Keeps the rule for the API, and lets the pages of allowed sites read its answers (CORS). The doors on
+/// WebSocket and SockJS answer for themselves.
+pub(crate) async fn guard(
+    Extract(state): Extract<State>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let Some(origin) = origin.filter(|_| request.uri().path().starts_with("/api/")) else {
+        return next.run(request).await;
+    };
+    if !state.origins.allow(request.headers()) {
+        state.metrics.refused(Refused::Origin);
+        let detail = "pages of this site may not use this handler: see `--allowed-origins`";
+        return Problem::new(403, "origin", "Origin not allowed", detail).into_response();
+    }
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response = if preflight {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    if preflight {
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static("GET, POST"),
+        );
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("content-type"),
+        );
+        headers.insert(
+            header::ACCESS_CONTROL_MAX_AGE,
+            HeaderValue::from_static("3600"),
+        );
+    }
+    response
 }
 
 /// Scheme and `host:port` of an origin, in lower case, with the port always said.

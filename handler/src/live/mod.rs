@@ -40,7 +40,6 @@ mod standing;
 mod status;
 mod subscription;
 
-pub(crate) use self::request::filter_problem;
 use self::{
     hub::{Hub, Ticket},
     lanes::Lanes,
@@ -56,6 +55,7 @@ pub use self::{
         DropReason, EndReason, Event, GapRange, GapReason, Item, Kind, LeftOut, Status, Time,
     },
 };
+pub(crate) use self::{registrar::chain, request::filter_problem};
 use crate::metrics::{Metrics, Refused};
 
 /// How long a request waits for the registry and Kafka.

@@ -1,10 +1,11 @@
 //! Why a request was refused: a problem object of RFC 9457.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A problem object (RFC 9457). The members after `detail` are set when a filter is at fault:
 /// offsets count bytes from the start of its text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
     /// A URI that names the kind of problem.
     #[serde(rename = "type")]
