@@ -4,5 +4,7 @@
 mod epoch;
 mod limit;
 mod offsets;
+mod owner;
 mod progress;
+mod queries;
 mod start;

@@ -24,14 +24,43 @@ impl Segment {
         self.outstanding.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A record of this segment was acknowledged. One that failed never is, and holds all later commits up.
-    pub(crate) fn acknowledge(&self) {
+    fn acknowledge(&self) {
         // Pairs with the load in `is_empty`: whoever sees zero sees what the acknowledging thread did before.
         self.outstanding.fetch_sub(1, Ordering::Release);
     }
 
     fn is_empty(&self) -> bool {
         self.outstanding.load(Ordering::Acquire) == 0
+    }
+}
+
+/// The segments that one record is counted into: one for a match, one for each partition that a statement is about.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    first: Arc<Segment>,
+    others: Vec<Arc<Segment>>,
+}
+
+impl Segments {
+    pub(crate) fn one(segment: Arc<Segment>) -> Self {
+        Self {
+            first: segment,
+            others: Vec::new(),
+        }
+    }
+
+    /// `None` for none.
+    pub(crate) fn all(mut segments: impl Iterator<Item = Arc<Segment>>) -> Option<Self> {
+        Some(Self {
+            first: segments.next()?,
+            others: segments.collect(),
+        })
+    }
+
+    /// The record was acknowledged. One that failed never is, and holds all later commits up.
+    pub(crate) fn acknowledge(&self) {
+        self.first.acknowledge();
+        self.others.iter().for_each(|segment| segment.acknowledge());
     }
 }
 

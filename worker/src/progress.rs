@@ -36,6 +36,8 @@ pub(crate) struct PartitionProgress {
     /// The end of the partition when it was last looked at.
     high: i64,
     lanes: BTreeMap<u32, LaneProgress>,
+    /// Some lane may have [`MAX_COUNTS`].
+    has_full: bool,
 }
 
 /// The counters of the partition at a lane's last statement, and what its queries counted since.
@@ -81,6 +83,7 @@ impl PartitionProgress {
             time_ms: 0,
             high: position,
             lanes: lanes.map(lane).collect(),
+            has_full: false,
         }
     }
 
@@ -117,6 +120,7 @@ impl PartitionProgress {
             let counts = lane.counts.entry(query).or_default();
             counts.matched += 1;
             counts.left_out += u64::from(left_out);
+            self.has_full |= lane.counts.len() >= MAX_COUNTS;
         }
     }
 
@@ -136,11 +140,16 @@ impl PartitionProgress {
         self.lanes.keys().copied()
     }
 
-    /// Whether `lane` should be stated now, because it has counts for many queries.
-    pub(crate) fn is_full(&self, lane: u32) -> bool {
-        self.lanes
-            .get(&lane)
-            .is_some_and(|lane| lane.counts.len() >= MAX_COUNTS)
+    /// The lanes that should be stated now, because they have counts for very many queries.
+    pub(crate) fn full(&mut self) -> Vec<u32> {
+        if !std::mem::take(&mut self.has_full) {
+            return Vec::new();
+        }
+        let full = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.counts.len() >= MAX_COUNTS);
+        full.map(|(lane, _)| *lane).collect()
     }
 
     /// The range from the lane's last statement to the position; nothing if the lane is not in use.
@@ -398,9 +407,9 @@ mod tests {
                 .all(|range| (range.begin, range.end) == (10, 10))
         );
         for id in queries.iter().take(MAX_COUNTS) {
-            assert!(!progress.is_full(5));
+            assert!(progress.full().is_empty());
             progress.matched(5, *id, false);
         }
-        assert!(progress.is_full(5));
+        assert_eq!(progress.full(), [5]);
     }
 }
