@@ -1,0 +1,101 @@
+//! The command line: see a stream (`tail`), try filters without any service (`check`, `match`),
+//! send events (`generate`), and all of it in one process (`demo`).
+//!
+//! Results go to standard output, everything said about them to standard error.
+//! Exit codes: 0 done, 1 failed, 2 a filter or an argument was refused, 3 `tail` ended before
+//! its `--count`. A reader that closes standard output ends a command quietly with 0.
+
+mod check;
+mod dataset;
+mod generate;
+mod kafka;
+mod match_events;
+mod ndjson;
+mod refusal;
+mod tail;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+/// A live stream of user events, filtered.
+#[derive(Debug, Parser)]
+#[command(name = "clickstream", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows the events that match, one per line, as they happen
+    Tail(tail::Args),
+    /// Checks a filter and prints its canonical form
+    Check(check::Args),
+    /// Matches filters against events, both from files
+    Match(match_events::Args),
+    /// Sends events to a Kafka topic
+    Generate(generate::Args),
+}
+
+/// Parses the process's arguments, does what they ask and gives the exit code.
+pub fn run() -> ExitCode {
+    let result = match parse() {
+        Command::Tail(args) => tail::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Match(args) => match_events::run(&args),
+        Command::Generate(args) => generate::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if reader_is_gone(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends the process itself for `--help`, `--version` and arguments that are wrong.
+fn parse() -> Command {
+    let mut command = Cli::command();
+    let program = std::env::args_os().next().unwrap_or_default();
+    let program = std::path::Path::new(&program).file_name();
+    if program.is_some_and(|name| name.to_string_lossy().starts_with("kubectl-")) {
+        command = command.bin_name("kubectl clickstream");
+    }
+    match Cli::from_arg_matches(&command.get_matches()) {
+        Ok(cli) => cli.command,
+        Err(error) => error.exit(),
+    }
+}
+
+/// Whether standard output was closed by its reader, as `head` does.
+///
+/// Commands that talk to the network turn that side's errors into their own, so a broken pipe
+/// that arrives here is one of standard output.
+fn reader_is_gone(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn only_a_broken_pipe_ends_quietly() {
+        let broken = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(reader_is_gone(&broken.context("writing")));
+        assert!(!reader_is_gone(&anyhow::anyhow!("broken pipe")));
+    }
+}
