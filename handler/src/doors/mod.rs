@@ -19,7 +19,7 @@ use axum::{
 };
 
 pub use self::listener::Listener;
-use crate::{State, live::Problem, metrics::Refused};
+use crate::{State, metrics::Refused};
 
 /// All doors: `/stomp`, `/sockjs/**` and `/api/v1/live`.
 pub fn routes(state: &State) -> Router<State> {
@@ -44,13 +44,4 @@ async fn admit(Extract(state): Extract<State>, request: Request, next: Next) -> 
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     }
     next.run(request).await
-}
-
-/// Counts a refused request under the reason that its status stands for.
-fn count_refused(state: &State, problem: &Problem) {
-    state.metrics.refused(match problem.status {
-        409 | 429 => Refused::Limit,
-        500.. => Refused::Unavailable,
-        _ => Refused::Request,
-    });
 }

@@ -14,14 +14,11 @@ use bytes::Bytes;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
-use super::{
-    count_refused,
-    request::{Asked, Unknown},
-};
+use super::request::{Asked, Unknown};
 use crate::{
     State,
     live::{End, GapReason, Item, Kind, Outbound, Problem, Status, Subscription},
-    metrics::Door,
+    metrics::{Door, Refused},
 };
 
 /// A comment comes when nothing else did for so long.
@@ -47,7 +44,10 @@ async fn live(
                 .subscribe(asked.request, Arc::clone(&outbound), KEY)
                 .await
         }
-        Err(problem) => Err(problem),
+        Err(problem) => {
+            state.metrics.refused(Refused::Request);
+            Err(problem)
+        }
     };
     let (send, receive) = mpsc::channel(1);
     match subscription {
@@ -63,7 +63,6 @@ async fn live(
             tracker.spawn(viewer.serve(state));
         }
         Err(problem) => {
-            count_refused(&state, &problem);
             if !soft || problem.status == 400 {
                 return refuse(&problem);
             }

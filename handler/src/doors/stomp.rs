@@ -13,7 +13,7 @@ use bytes::Bytes;
 use clickstream_protocol::stomp::Version;
 use futures_util::{SinkExt, StreamExt, future::ready};
 
-use super::connection::{self, Heard, Say};
+use super::connection::{self, Context, Heard, Say};
 use crate::{State, metrics::Door};
 
 /// Of one message from a client; a frame may come in several.
@@ -61,7 +61,7 @@ async fn serve(state: State, door: Door, sub_protocol: Option<Version>, socket: 
         .take_while(|message| ready(message.is_ok()))
         .filter_map(|message| ready(message.ok().and_then(hear)));
     let say = sink.with(|say| ready(Ok::<_, axum::Error>(self::say(say))));
-    connection::run(state, door, sub_protocol, heard, say).await;
+    connection::run(Context::new(&state, door), sub_protocol, heard, say).await;
 }
 
 fn hear(message: Message) -> Option<Heard> {

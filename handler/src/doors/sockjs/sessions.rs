@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::pipe::{Pipe, Writer};
 use crate::{
     State,
-    doors::connection::{self, Heard},
+    doors::connection::{self, Context, Heard},
     metrics::Door,
 };
 
@@ -110,7 +110,7 @@ impl Session {
         });
         let heard = ReceiverStream::new(heard).take_until(session.cancel.clone().cancelled_owned());
         let say = Writer(Arc::clone(&session.pipe));
-        let connection = connection::run(state.clone(), Door::Sockjs, None, heard, say);
+        let connection = connection::run(Context::new(state, Door::Sockjs), None, heard, say);
         state.connections.spawn(connection);
         session
     }

@@ -17,7 +17,7 @@ use futures_util::{SinkExt, StreamExt, future::ready, stream};
 use crate::{
     State,
     doors::{
-        connection::{self, Heard, Say},
+        connection::{self, Context, Heard, Say},
         stomp,
     },
     metrics::Door,
@@ -70,7 +70,7 @@ async fn serve(state: State, mut socket: WebSocket) {
         .take_while(|heard| ready(heard.is_ok()))
         .filter_map(|heard| ready(heard.ok().flatten()));
     let say = sink.with_flat_map(|say| stream::iter(self::say(say)).map(Ok::<_, axum::Error>));
-    connection::run(state, Door::Sockjs, None, heard, say).await;
+    connection::run(Context::new(&state, Door::Sockjs), None, heard, say).await;
 }
 
 fn hear(message: Message) -> Result<Option<Heard>, ()> {

@@ -12,12 +12,14 @@
 //!   [`MAX_ANSWERS`] answers wait for a client that does not read, nothing more is read from it.
 //! - A connection that blocks blocks nobody else. That it ends is the transport's work: its write fails.
 
+#[cfg(test)]
+mod tests;
+mod waiting;
+
 use std::{
-    collections::{HashMap, VecDeque},
-    future::poll_fn,
+    collections::HashMap,
     pin::{Pin, pin},
     sync::{Arc, LazyLock},
-    task::ready,
     time::Duration,
 };
 
@@ -33,12 +35,14 @@ use futures_util::{
 };
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
-use super::{count_refused, request};
+use self::waiting::Waiting;
+use super::request;
 use crate::{
     State,
-    live::{End, Item, Kind, Outbound, Problem, Status, Subscription},
-    metrics::{Door, Refused},
+    live::{self, End, Item, Kind, Live, Outbound, Problem, Request, Status},
+    metrics::{Door, Metrics, Refused},
 };
 
 /// Answers that may wait before the connection is no longer read.
@@ -70,21 +74,79 @@ pub(super) enum Say {
     Close(u16, &'static str),
 }
 
-/// Serves a connection until it is over.
-pub(super) async fn run<R, W>(
-    state: State,
-    door: Door,
+/// Where subscriptions come from: [`Live`], or a test's own.
+pub(super) trait Source: Clone + Send + 'static {
+    /// A running one.
+    type Subscription: Send;
+    /// As [`Live::outbound`].
+    fn outbound(&self) -> Arc<Outbound>;
+    /// As [`Live::subscribe`]; dropping the future gives the request up.
+    fn subscribe(
+        self,
+        request: Request,
+        outbound: Arc<Outbound>,
+        key: u32,
+    ) -> impl Future<Output = Result<Self::Subscription, Problem>> + Send;
+    /// As [`live::Subscription::end`].
+    fn end(subscription: Self::Subscription, how: End);
+}
+
+impl Source for Live {
+    type Subscription = live::Subscription;
+
+    fn outbound(&self) -> Arc<Outbound> {
+        Self::outbound(self)
+    }
+
+    async fn subscribe(
+        self,
+        request: Request,
+        outbound: Arc<Outbound>,
+        key: u32,
+    ) -> Result<live::Subscription, Problem> {
+        Self::subscribe(&self, request, outbound, key).await
+    }
+
+    fn end(subscription: live::Subscription, how: End) {
+        subscription.end(how);
+    }
+}
+
+/// What a connection works with.
+#[derive(Debug, Clone)]
+pub(super) struct Context<S> {
+    pub(super) source: S,
+    pub(super) metrics: Metrics,
+    pub(super) drain: CancellationToken,
+    pub(super) door: Door,
+}
+
+impl Context<Live> {
+    pub(super) fn new(state: &State, door: Door) -> Self {
+        Self {
+            source: state.live.clone(),
+            metrics: state.metrics.clone(),
+            drain: state.drain.clone(),
+            door,
+        }
+    }
+}
+
+/// Serves a connection until it is over. `sub_protocol` is what a WebSocket's handshake settled.
+pub(super) async fn run<S, R, W>(
+    context: Context<S>,
     sub_protocol: Option<Version>,
     heard: R,
     say: W,
 ) where
+    S: Source,
     R: Stream<Item = Heard>,
     W: Sink<Say>,
 {
-    let _connected = state.metrics.connected(door);
+    let _connected = context.metrics.connected(context.door);
     let mut heard = pin!(heard);
     let mut say = pin!(say);
-    let mut connection = Connection::new(state, door, sub_protocol);
+    let mut connection = Connection::new(context, sub_protocol);
     let over = connection.serve(heard.as_mut(), say.as_mut()).await;
     let mut waiting = connection.leave(over);
     let Some((code, reason)) = over.close_code() else {
@@ -136,34 +198,34 @@ impl Over {
 }
 
 /// The answer to a SUBSCRIBE, some time later.
-struct Answer {
+struct Answer<T> {
     key: u32,
     soft: bool,
-    outcome: Result<Subscription, Problem>,
+    outcome: Result<T, Problem>,
 }
 
-struct Connection {
-    state: State,
+struct Connection<S: Source> {
+    context: Context<S>,
     session: Session,
     outbound: Arc<Outbound>,
-    subscriptions: HashMap<u32, Subscription>,
-    pending: FuturesUnordered<BoxFuture<'static, Answer>>,
+    subscriptions: HashMap<u32, S::Subscription>,
+    pending: FuturesUnordered<BoxFuture<'static, Answer<S::Subscription>>>,
     waiting: Waiting,
     messages: Counter,
 }
 
-impl Connection {
-    fn new(state: State, door: Door, sub_protocol: Option<Version>) -> Self {
+impl<S: Source> Connection<S> {
+    fn new(context: Context<S>, sub_protocol: Option<Version>) -> Self {
         let id = format!("{:016x}", rand::random::<u64>());
         let now = Instant::now().into_std();
         Self {
             session: Session::new(Arc::clone(&SETTINGS), id, sub_protocol, now),
-            outbound: state.live.outbound(),
+            outbound: context.source.outbound(),
             subscriptions: HashMap::new(),
             pending: FuturesUnordered::new(),
             waiting: Waiting::default(),
-            messages: state.metrics.messages(door),
-            state,
+            messages: context.metrics.messages(context.door),
+            context,
         }
     }
 
@@ -174,7 +236,7 @@ impl Connection {
     {
         let mut actions = Vec::new();
         let mut batch = Vec::new();
-        let drain = self.state.drain.clone();
+        let drain = self.context.drain.clone();
         let mut draining = false;
         let mut keep_alive = Instant::now() + KEEP_ALIVE;
         loop {
@@ -230,16 +292,16 @@ impl Connection {
                 Action::Unsubscribe(key) => {
                     // One that is still being made is ended when its answer comes.
                     if let Some(subscription) = self.subscriptions.remove(&key) {
-                        subscription.end(End::Clean);
+                        S::end(subscription, End::Clean);
                     }
                 }
                 Action::Credit { key, more } => self.outbound.add_credit(key, more),
                 Action::Close(close) => {
                     match close {
                         Close::Disconnect => {}
-                        Close::Error => self.state.metrics.refused(Refused::Protocol),
+                        Close::Error => self.context.metrics.refused(Refused::Protocol),
                         Close::HeartBeat | Close::ConnectTimeout => {
-                            self.state.metrics.refused(Refused::Timeout);
+                            self.context.metrics.refused(Refused::Timeout);
                         }
                     }
                     return Some(close);
@@ -256,6 +318,7 @@ impl Connection {
         let request = match request {
             Ok(request) => request,
             Err(problem) => {
+                self.context.metrics.refused(Refused::Request);
                 let outcome = Err(problem);
                 return self
                     .pending
@@ -263,29 +326,28 @@ impl Connection {
             }
         };
         self.outbound.set_credit(key, subscribe.credit);
-        let live = self.state.live.clone();
+        let source = self.context.source.clone();
         let outbound = Arc::clone(&self.outbound);
         let answer = async move {
-            let outcome = live.subscribe(request, outbound, key).await;
+            let outcome = source.subscribe(request, outbound, key).await;
             Answer { key, soft, outcome }
         };
         self.pending.push(answer.boxed());
     }
 
-    fn answer(&mut self, answer: Answer, actions: &mut Vec<Action>) {
+    fn answer(&mut self, answer: Answer<S::Subscription>, actions: &mut Vec<Action>) {
         let Answer { key, soft, outcome } = answer;
         let problem = match outcome {
             Ok(subscription) => {
                 if self.session.subscribed(key, actions) {
                     self.subscriptions.insert(key, subscription);
                 } else {
-                    subscription.end(End::Clean);
+                    S::end(subscription, End::Clean);
                 }
                 return;
             }
             Err(problem) => problem,
         };
-        count_refused(&self.state, &problem);
         self.outbound.set_credit(key, None);
         if soft {
             let mut frame = BytesMut::new();
@@ -327,7 +389,7 @@ impl Connection {
                         .message(key, true, headers, &event.body, &mut out)
                     {
                         self.messages.inc();
-                        self.state.metrics.delivered(&event);
+                        self.context.metrics.delivered(&event);
                     }
                 }
                 Kind::Status(status) => {
@@ -335,7 +397,7 @@ impl Connection {
                     if matches!(status, Status::Ended { .. }) {
                         self.session.ended(key);
                         if let Some(subscription) = self.subscriptions.remove(&key) {
-                            subscription.end(End::Clean);
+                            S::end(subscription, End::Clean);
                         }
                     }
                 }
@@ -359,63 +421,14 @@ impl Connection {
         }
     }
 
-    /// Ends the subscriptions, those still being made included; what must be written remains.
+    /// Ends the subscriptions and gives up those still being made; what must be written remains.
     fn leave(self, over: Over) -> Waiting {
         let end = over.end();
         for (_, subscription) in self.subscriptions {
-            subscription.end(end);
-        }
-        let mut pending = self.pending;
-        if !pending.is_empty() {
-            // To drop a subscription half made could leave its query behind until the lease ends.
-            self.state.connections.spawn(async move {
-                while let Some(answer) = pending.next().await {
-                    if let Ok(subscription) = answer.outcome {
-                        subscription.end(end);
-                    }
-                }
-            });
+            S::end(subscription, end);
         }
         let mut waiting = self.waiting;
         waiting.events.clear();
         waiting
-    }
-}
-
-/// What waits to be written; answers go first.
-#[derive(Debug, Default)]
-struct Waiting {
-    answers: VecDeque<Bytes>,
-    events: VecDeque<Bytes>,
-    /// Goes when nothing else waits.
-    last: Option<Say>,
-    unflushed: bool,
-}
-
-impl Waiting {
-    fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.events.is_empty() && self.last.is_none() && !self.unflushed
-    }
-
-    fn pop(&mut self) -> Option<Say> {
-        let frame = self.answers.pop_front().or_else(|| self.events.pop_front());
-        frame.map(Say::Frame).or_else(|| self.last.take())
-    }
-
-    /// Writes all that waits and flushes once. Cancel safe: what was not taken waits on.
-    async fn advance<W: Sink<Say>>(&mut self, mut say: Pin<&mut W>) -> Result<(), W::Error> {
-        poll_fn(|cx| {
-            while !self.answers.is_empty() || !self.events.is_empty() || self.last.is_some() {
-                ready!(say.as_mut().poll_ready(cx))?;
-                if let Some(next) = self.pop() {
-                    say.as_mut().start_send(next)?;
-                    self.unflushed = true;
-                }
-            }
-            ready!(say.as_mut().poll_flush(cx))?;
-            self.unflushed = false;
-            std::task::Poll::Ready(Ok(()))
-        })
-        .await
     }
 }
