@@ -6,7 +6,7 @@ const folder = process.env["CLICKSTREAM_SCREENSHOTS"] ?? "test-results";
 
 for (const colorScheme of ["light", "dark"] as const) {
   test(`a picture of the page, ${colorScheme}`, async ({ clickstream, page }) => {
-    await page.setViewportSize({ width: 1280, height: 720 });
+    await page.setViewportSize({ width: 1520, height: 820 });
     await page.emulateMedia({ colorScheme });
     await clickstream.open();
     await clickstream.eventType("purchase").check();
@@ -14,6 +14,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     await clickstream.filter.fill('event.platform == "mobile"');
     await clickstream.button("Start").click();
     await expect.poll(() => clickstream.counter("matched")).toBeGreaterThan(25);
+    await clickstream.rows.nth(2).dispatchEvent("pointerdown");
     await clickstream.rows.nth(2).click();
     await expect(clickstream.details).toBeVisible();
     await page.mouse.move(0, 0);

@@ -42,7 +42,7 @@ export function FilterBox() {
         ref={box}
         id={id}
         className="filter-text"
-        rows={3}
+        rows={2}
         spellCheck={false}
         autoCapitalize="off"
         autoComplete="off"
