@@ -10,7 +10,7 @@ mod routes;
 mod shutdown;
 
 pub use health::{Health, Waiting};
-pub use logs::init_logs;
+pub use logs::{init_logs, init_logs_at};
 pub use metrics::Metrics;
 pub use routes::{routes, serve};
 pub use shutdown::shutdown_signal;
