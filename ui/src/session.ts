@@ -147,8 +147,7 @@ export class Session {
 
   #onStatus(status: Status): void {
     const { store } = this;
-    const { run } = store.state;
-    const words = run && noticeWords(status, run);
+    const words = noticeWords(status, store.state);
     if (words !== undefined) {
       store.rows.addNotice(new Date().toISOString(), status.status === "live" ? "info" : "warning", words);
     }

@@ -91,11 +91,12 @@ export function lostWords(lost: Lost): string {
 }
 
 /** Words for a status that becomes a row of the list. */
-export function noticeWords(status: Status, run: Run): string | undefined {
+export function noticeWords(status: Status, { run, pipeline }: State): string | undefined {
+  if (run === undefined) return undefined;
   switch (status.status) {
     case "dropped":
       return status.reason === "rate"
-        ? `${plural(status.count, "match", "matches")} left out here: more matched than the ${rateWords(run.query.rate)} this query lets through.`
+        ? `${plural(status.count, "match", "matches")} left out here: more matched than ${rateWords(run.query.rate, pipeline.defaultRate)}.`
         : `${plural(status.count, "match", "matches")} left out here: this page or its network was too slow for them.`;
     case "gap":
       return gapWords(status);
@@ -106,8 +107,9 @@ export function noticeWords(status: Status, run: Run): string | undefined {
   }
 }
 
-function rateWords(rate: string): string {
-  return rate === "" || rate === "0" ? "matches per second" : `${plural(Number(rate), "match", "matches")} per second`;
+function rateWords(rate: string, defaultRate: number): string {
+  const perSecond = rate === "" ? defaultRate : Number(rate);
+  return perSecond > 0 ? `the ${plural(perSecond, "match", "matches")} per second this query lets through` : "the server lets through";
 }
 
 function gapWords(gap: Gap): string {

@@ -1,48 +1,13 @@
-/** The handler's HTTP API as this page uses it. */
+/** The parts of the handler's HTTP API that this page uses, by short names. */
+import type { components } from "./schema";
 
-export interface EventType {
-  readonly name: string;
-  readonly perSecond: number;
-  readonly lastSeen: string;
-}
+type Schemas = components["schemas"];
 
-export interface Field {
-  readonly path: string;
-  readonly kinds: readonly string[];
-  readonly examples: readonly unknown[];
-}
-
-export interface ListedQuery {
-  readonly id: string;
-  readonly kind: "live" | "standing";
-  readonly namespace?: string;
-  readonly name?: string;
-  readonly filter: string;
-  readonly subscribers: number;
-}
-
-/** What the server says of a filter it accepts. */
-export interface Checked {
-  readonly canonical: string;
-  readonly query: string;
-  readonly class: string;
-  readonly reason: string;
-}
-
-/** RFC 9457, with the position of a filter's error in bytes of UTF-8. */
-export interface Problem {
-  readonly title: string;
-  readonly status: number;
-  readonly detail?: string;
-  readonly offset?: number;
-  readonly length?: number;
-  readonly caret?: string;
-  readonly suggestion?: string;
-}
-
-/** Names the fields that the list shows; dotted paths. */
-export interface Pipeline {
-  readonly pipeline: string;
-  readonly eventTypeField: string;
-  readonly userField: string;
-}
+export type EventType = Readonly<Schemas["EventType"]>;
+export type Field = Readonly<Schemas["Field"]>;
+export type ListedQuery = Readonly<Schemas["Listed"]>;
+/** What the server says of a filter that it accepts. */
+export type Checked = Readonly<Schemas["Checked"]>;
+/** RFC 9457; `offset` and `length` are the place in a filter, in bytes of UTF-8. */
+export type Problem = Readonly<Schemas["Problem"]>;
+export type Pipeline = Readonly<Pick<Schemas["Pipeline"], "pipeline" | "eventTypeField" | "userField" | "defaultRate">>;

@@ -18,7 +18,7 @@ export function FilterBox() {
   useEffect(() => {
     if (refused === undefined) return;
     const refusal = filterProblem(session.store.state);
-    if (refusal?.offset === undefined || box.current === null) return;
+    if (refusal?.offset == null || box.current === null) return;
     // Positions are those of the filter as sent, without the spaces around it.
     const text = box.current.value;
     const before = text.length - text.trimStart().length;
@@ -63,13 +63,13 @@ export function FilterBox() {
 function FilterProblem({ problem }: { readonly problem: Problem }) {
   return (
     <div className="problem" data-testid="filter-error">
-      {problem.caret !== undefined && (
+      {problem.caret != null && (
         <pre className="problem-caret" tabIndex={0} role="group" aria-label="Where the error is">
           {problem.caret}
         </pre>
       )}
-      <p>{problem.detail ?? problem.title}</p>
-      {problem.suggestion !== undefined && problem.suggestion !== "" && <p className="problem-suggestion">{problem.suggestion}</p>}
+      <p>{problem.detail}</p>
+      {problem.suggestion != null && <p className="problem-suggestion">{problem.suggestion}</p>}
     </div>
   );
 }

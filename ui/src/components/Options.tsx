@@ -2,7 +2,6 @@ import { useId } from "react";
 import { usePage, useSession } from "./session";
 
 const rates = [
-  ["", "100 a second (the default)"],
   ["10", "10 a second"],
   ["500", "500 a second"],
   ["0", "no limit"],
@@ -13,6 +12,7 @@ export function Options() {
   const session = useSession();
   const rate = usePage((state) => state.draft.rate);
   const fields = usePage((state) => state.draft.fields);
+  const defaultRate = usePage((state) => state.pipeline.defaultRate);
   const id = useId();
   const edit = (change: { rate: string } | { fields: string }) => session.edit({ ...session.store.state.draft, ...change });
 
@@ -22,12 +22,13 @@ export function Options() {
       <div className="option">
         <label htmlFor={`${id}rate`}>Matches shown at most</label>
         <select id={`${id}rate`} value={rate} onChange={(event) => edit({ rate: event.target.value })}>
+          <option value="">{defaultRate} a second (the default)</option>
           {rates.map(([value, words]) => (
             <option key={value} value={value}>
               {words}
             </option>
           ))}
-          {!rates.some(([value]) => value === rate) && <option value={rate}>{rate} a second</option>}
+          {rate !== "" && !rates.some(([value]) => value === rate) && <option value={rate}>{rate} a second</option>}
         </select>
       </div>
       <div className="option">

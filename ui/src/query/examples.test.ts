@@ -3,7 +3,7 @@ import type { EventType, Field } from "../api/types";
 import { examples } from "./examples";
 
 const type = (name: string, perSecond: number): EventType => ({ name, perSecond, lastSeen: "2024-01-01T00:00:00.000Z" });
-const field = (path: string, examples: unknown[]): Field => ({ path, kinds: ["string"], examples });
+const field = (path: string, examples: string[]): Field => ({ path, kinds: ["string"], examples });
 
 test("an empty catalogue offers nothing", () => {
   expect(examples([], [], "type")).toEqual([]);

@@ -19,11 +19,11 @@ export function examples(types: readonly EventType[], fields: readonly Field[], 
   if (type && ofType) offered.push({ title: `Only ${type.name}`, filter: ofType });
 
   const field = fields.find(
-    ({ path, examples }) =>
-      path !== typeField && access(path) !== undefined && examples.length >= 2 && examples.length <= 6 && examples.every((value) => typeof value === "string"),
+    ({ path, kinds, examples }) =>
+      path !== typeField && access(path) !== undefined && examples.length >= 2 && examples.length <= 6 && kinds.every((kind) => kind === "string"),
   );
   const value = field?.examples[0];
-  if (field && typeof value === "string") {
+  if (field && value !== undefined) {
     const ofField = `${access(field.path)} == ${literal(value)}`;
     offered.push({ title: `${field.path} is ${value}`, filter: ofField });
     if (type && ofType) offered.push({ title: `${type.name} on ${value}`, filter: `${ofType} && ${ofField}` });

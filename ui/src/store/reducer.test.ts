@@ -18,6 +18,7 @@ const progress = (scanned: number, matched: number, rate = 0): Status => ({
   completeTo: "2024-01-01T00:00:00.000Z",
   lagRecords: 3,
 });
+const problem = { type: "", title: "", status: 422, detail: "" };
 const live: Status = { status: "live", at: "2024-01-01T00:00:00.000Z", partitions: 8, lagRecords: 0 };
 const lost: Action = { type: "lost", lost: { code: 1006, reason: "", attempt: 1, delay: 500 } };
 const run = (actions: Action[], from: State = initialState) => actions.reduce(reduce, from);
@@ -112,7 +113,7 @@ describe("the end", () => {
     status: "ended",
     reason: "refused",
     message: "unknown variable `x`",
-    error: { title: "unknown variable `x`", status: 422, offset: 0, length: 1, caret: "x\n^" },
+    error: { ...problem, offset: 0, length: 1, caret: "x\n^" },
   };
 
   test("a refused filter is shown where a check would show it", () => {
@@ -123,7 +124,7 @@ describe("the end", () => {
   });
 
   test("a refusal of another part of the query is not the filter's", () => {
-    const fields: Status = { ...refused, error: { title: "", status: 422, offset: 2, length: 1, caret: "a,,b\n  ^" } };
+    const fields: Status = { ...refused, error: { ...problem, offset: 2, length: 1, caret: "a,,b\n  ^" } };
     expect(filterProblem(run([status(fields)], started))).toBeUndefined();
   });
 
@@ -151,7 +152,7 @@ test("a lost connection before `live` is no interruption", () => {
 });
 
 test("clearing the filter clears its error", () => {
-  const checked: Action = { type: "checked", check: { filter: "x", answer: { kind: "invalid", problem: { title: "", status: 422 } } } };
+  const checked: Action = { type: "checked", check: { filter: "x", answer: { kind: "invalid", problem } } };
   const state = run([checked, { type: "edited", query: emptyQuery }], started);
   expect(filterProblem(state)).toBeUndefined();
 });

@@ -113,7 +113,7 @@ export const noRows: RowCounts = { first: 0, next: 0, received: 0, removed: 0 };
 
 export const initialState: State = {
   connection: { state: "connecting", transport: "websocket", attempt: 0 },
-  pipeline: { pipeline: "", eventTypeField: "type", userField: "user_id" },
+  pipeline: { pipeline: "", eventTypeField: "type", userField: "user_id", defaultRate: 100 },
   eventTypes: undefined,
   fields: [],
   standing: undefined,
@@ -133,7 +133,7 @@ export function isActive(run: Run | undefined): run is Run {
 /** Whether a refusal marks a place in this filter, and not in another part of the request. */
 export function isAboutFilter(problem: Problem | undefined, filter: string): problem is Problem {
   const [line] = problem?.caret?.split("\n") ?? [];
-  return problem?.offset !== undefined && line !== undefined && filter.includes(line.trim());
+  return problem?.offset != null && line !== undefined && filter.includes(line.trim());
 }
 
 /** The filter's problem, from typing or from a refused start; only as long as it is about the text in the form. */
