@@ -252,7 +252,9 @@ impl<'n> Writer<'n, '_> {
             }
             Kind::Negate(operand) => {
                 self.out.push('-');
-                self.node(operand, MEMBER);
+                // A number right behind the sign would take it for its own.
+                let wanted = if begins_with_number(operand) { MEMBER + 1 } else { MEMBER };
+                self.node(operand, wanted);
             }
             Kind::And(operands) => self.separated(operands, " && ", AND + 1),
             Kind::Or(operands) => self.separated(operands, " || ", OR + 1),
@@ -321,6 +323,17 @@ impl<'n> Writer<'n, '_> {
         self.out.push('(');
         self.separated(arguments, ", ", CONDITIONAL);
         self.out.push(')');
+    }
+}
+
+fn begins_with_number(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Literal(Literal::Int(_) | Literal::Double(_)) => true,
+        Kind::Select(operand, _) => begins_with_number(operand),
+        Kind::Index(nodes) => begins_with_number(&nodes[0]),
+        Kind::Macro(each) => begins_with_number(&each.range),
+        Kind::Call(call) => call.arguments.first().is_some_and(begins_with_number),
+        _ => false,
     }
 }
 

@@ -127,7 +127,15 @@ pub(crate) fn check(text: &str, node: &mut Node) -> Result<()> {
         clauses: 0,
         regexes: 0,
     };
-    let kind = checker.kind(node)?;
+    let kind = match checker.kind(node) {
+        // What names no event tests the language rather than events, and is left to its evaluation.
+        Err(error)
+            if error.kind == FilterErrorKind::Type && node.is_constant() && is_bool(node) =>
+        {
+            None
+        }
+        kind => kind?,
+    };
     match kind {
         None | Some(Type::Bool) => Ok(()),
         Some(kind) => {

@@ -331,9 +331,11 @@ impl<'a> Evaluator<'a> {
                     }
                     Ok(Value::Bool(false))
                 }
-                Value::Map(map) => match Key::probe(&left) {
-                    Some(key) => Ok(Value::Bool(map.get(&key).is_some())),
-                    None => Ok(Value::Bool(false)),
+                Value::Map(map) => match (Key::probe(&left), &left) {
+                    (Some(key), _) => Ok(Value::Bool(map.get(&key).is_some())),
+                    // A number, but no key of any map.
+                    (None, Value::Double(_)) => Ok(Value::Bool(false)),
+                    _ => Err(Fault::NoOverload("in", left.kind(), Some(Type::Map))),
                 },
                 other => Err(Fault::NoOverload("in", left.kind(), Some(other.kind()))),
             },

@@ -11,7 +11,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
-use cel::common::types::{CelBool, CelString, STRING_TYPE};
+use cel::common::ast::{EntryExpr, Expr};
+use cel::common::types::{
+    CelBool, CelDuration, CelInt, CelString, CelTimestamp, DURATION_TYPE, STRING_TYPE,
+    TIMESTAMP_TYPE,
+};
 use cel::common::value::CowVal;
 use cel::{Context, Env, ExecutionError, IdedExpr};
 use chrono::{DateTime, TimeDelta};
@@ -49,11 +53,13 @@ pub(crate) struct Program(IdedExpr);
 
 impl Program {
     pub(crate) fn new(text: &str) -> Result<Self, String> {
-        ENV.parser()
+        let mut tree = ENV
+            .parser()
             .enable_ident_escape_syntax(true)
             .parse(text)
-            .map(Self)
-            .map_err(|errors| errors.to_string())
+            .map_err(|errors| errors.to_string())?;
+        correct(&mut tree);
+        Ok(Self(tree))
     }
 
     fn evaluate(&self, event: &Value<'_>, record: &Value<'_>) -> Outcome {
@@ -68,11 +74,78 @@ impl Program {
     }
 }
 
+/// The milliseconds of a duration's last second, where the crate has those of the whole duration.
+const MILLISECONDS: &str = "@milliseconds";
+
+/// Calls the corrected functions instead of the crate's.
+fn correct(node: &mut IdedExpr) {
+    match &mut node.expr {
+        Expr::Call(call) => {
+            if call.func_name == "getMilliseconds" && call.args.is_empty() {
+                call.func_name = MILLISECONDS.to_owned();
+            }
+            call.target
+                .as_deref_mut()
+                .into_iter()
+                .chain(&mut call.args)
+                .for_each(correct);
+        }
+        Expr::Comprehension(each) => {
+            for part in [
+                &mut each.iter_range,
+                &mut each.accu_init,
+                &mut each.loop_cond,
+                &mut each.loop_step,
+                &mut each.result,
+            ] {
+                correct(part);
+            }
+        }
+        Expr::List(list) => list.elements.iter_mut().for_each(correct),
+        Expr::Map(map) => {
+            for entry in &mut map.entries {
+                if let EntryExpr::MapEntry(entry) = &mut entry.expr {
+                    correct(&mut entry.key);
+                    correct(&mut entry.value);
+                }
+            }
+        }
+        Expr::Select(select) => correct(&mut select.operand),
+        // Messages are not part of the filter language.
+        Expr::Struct(_) | Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => {}
+    }
+}
+
+fn duration_milliseconds<'b, 'v>(
+    arguments: Vec<CowVal<'b, 'v>>,
+) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let duration = arguments
+        .first()
+        .and_then(|duration| duration.downcast_ref::<CelDuration>());
+    let duration = duration.ok_or_else(ExecutionError::missing_argument_or_target)?;
+    Ok(CowVal::owned(CelInt::from(
+        duration.inner().num_milliseconds() % 1_000,
+    )))
+}
+
+fn timestamp_milliseconds<'b, 'v>(
+    arguments: Vec<CowVal<'b, 'v>>,
+) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let time = arguments
+        .first()
+        .and_then(|time| time.downcast_ref::<CelTimestamp>());
+    let time = time.ok_or_else(ExecutionError::missing_argument_or_target)?;
+    Ok(CowVal::owned(CelInt::from(i64::from(
+        time.inner().timestamp_subsec_millis(),
+    ))))
+}
+
 /// The standard environment of the crate, with what it lacks.
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib().with_optional_support(false);
     // Correction: `matches` is RE2, see `regular`. The crate's own is switched off by its feature `regex`,
     // and would compile its pattern at every evaluation.
+    // None of these is declared yet, so none is refused.
     let _ = env.add_overload("matches", "matches", vec![STRING_TYPE, STRING_TYPE], re2);
     let _ = env.add_member_overload(
         "matches",
@@ -80,6 +153,20 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
         STRING_TYPE,
         vec![STRING_TYPE],
         re2,
+    );
+    let _ = env.add_member_overload(
+        MILLISECONDS,
+        "duration_milliseconds",
+        DURATION_TYPE,
+        vec![],
+        duration_milliseconds,
+    );
+    let _ = env.add_member_overload(
+        MILLISECONDS,
+        "timestamp_milliseconds",
+        TIMESTAMP_TYPE,
+        vec![],
+        timestamp_milliseconds,
     );
     Arc::new(env)
 });

@@ -240,13 +240,14 @@ pub(crate) fn steps_of(bytes: usize) -> u64 {
     (bytes / limits::BYTES_PER_STEP) as u64
 }
 
-/// Compares two numbers of any kinds exactly; `None` if one is NaN or no number.
+/// Compares two numbers of any kinds; `None` if one is NaN or no number.
+///
+/// Ints and uints are compared exactly. Where one is a double the other is made one first, as the conformance
+/// tests of CEL have it: `9223372036854775807 < 9223372036854775808.0` is false.
 fn compare_numbers(a: &Value<'_>, b: &Value<'_>) -> Option<Ordering> {
-    match (a, b) {
-        (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
-        (Value::Double(a), b) => compare_double(*a, integer(b)?),
-        (a, Value::Double(b)) => compare_double(*b, integer(a)?).map(Ordering::reverse),
-        (a, b) => Some(integer(a)?.cmp(&integer(b)?)),
+    match (integer(a), integer(b)) {
+        (Some(a), Some(b)) => Some(a.cmp(&b)),
+        _ => double(a)?.partial_cmp(&double(b)?),
     }
 }
 
@@ -258,17 +259,13 @@ fn integer(value: &Value<'_>) -> Option<i128> {
     }
 }
 
-/// `double` against `integer`, which is within 65 bits.
-fn compare_double(double: f64, integer: i128) -> Option<Ordering> {
-    if double.is_nan() {
-        return None;
+fn double(value: &Value<'_>) -> Option<f64> {
+    match value {
+        Value::Int(value) => Some(*value as f64),
+        Value::Uint(value) => Some(*value as f64),
+        Value::Double(value) => Some(*value),
+        _ => None,
     }
-    // The conversion rounds toward zero and stops at the ends of i128, far outside of any integer here.
-    let floor = double.floor();
-    Some(match (floor as i128).cmp(&integer) {
-        Ordering::Equal if double > floor => Ordering::Greater,
-        order => order,
-    })
 }
 
 /// The integer that `double` is, if it is one within 65 bits.
