@@ -39,6 +39,11 @@ export class Session {
   begin(): void {
     this.#connection.open();
     window.addEventListener("online", () => this.#connection.open());
+    // SockJS closes without a code when the page goes, which looks like a viewer who will be back.
+    window.addEventListener("pagehide", () => this.#connection.close());
+    window.addEventListener("pageshow", (event) => {
+      if (event.persisted) this.#connection.open();
+    });
     void this.#readPipeline();
     void this.#readCatalogue();
     setInterval(() => {

@@ -85,6 +85,7 @@ export function endedWords(ended: Ended | undefined, query: Query): string {
 }
 
 export function lostWords(lost: Lost): string {
+  if (lost.reason !== "") return `The server ended the connection: ${lost.reason}.`;
   if (lost.code === 1012) return "The server is restarting.";
   if (lost.code === 1000 || lost.code === 1001) return "The server closed the connection.";
   return "The connection was lost.";

@@ -33,6 +33,18 @@ for (const transport of ["websocket", "sockjs"] as const) {
   });
 }
 
+for (const transport of ["websocket", "sockjs"] as const) {
+  test(`leaving the page ends its query, over ${transport}`, async ({ clickstream, request }) => {
+    const filter = unique("true");
+    await clickstream.open(`?filter=${encodeURIComponent(filter)}&transport=${transport}`);
+    await clickstream.live();
+    expect(await isListed(request, filter)).toBe(true);
+    await clickstream.page.goto("about:blank");
+    // Sooner than a viewer is given up whose connection broke.
+    await expect.poll(() => isListed(request, filter)).toBe(false);
+  });
+}
+
 test("closing the page ends its query", async ({ clickstream, request }) => {
   const filter = unique("true");
   await clickstream.open(`?filter=${encodeURIComponent(filter)}`);

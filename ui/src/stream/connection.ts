@@ -1,9 +1,11 @@
 import { Client, type IMessage } from "@stomp/stompjs";
 import { nextTransport, retryDelay, type Transport } from "./retry";
 
-/** Why a connection is gone: the WebSocket close code (1006 when there was none) and its text. */
+/** Why a connection is gone. */
 export interface Lost {
+  /** The WebSocket's close code; 1006 when there was none. */
   readonly code: number;
+  /** What the server said in an ERROR frame before, or nothing. */
   readonly reason: string;
   /** Which try comes next, from 1. */
   readonly attempt: number;
@@ -52,6 +54,16 @@ export class Connection {
     void this.#connect();
   }
 
+  /** Takes leave of the server, which then drops the subscriptions at once; `open` connects again. */
+  close(): void {
+    clearTimeout(this.#timer);
+    const client = this.#client;
+    if (client === undefined) return;
+    this.#client = undefined;
+    void client.deactivate();
+    this.#events.lost({ code: 1000, reason: "", attempt: 0, delay: 0 });
+  }
+
   /** Subscribes on the connection that is there; the result unsubscribes if that connection still is. */
   subscribe(destination: string, headers: Readonly<Record<string, string>>, onMessage: (message: IMessage) => void): () => void {
     const client = this.#client;
@@ -82,10 +94,8 @@ export class Connection {
       this.#lastGood = transport;
       this.#events.connected(transport);
     };
-    client.onStompError = (frame) => {
-      this.#events.error(frame.headers["message"] ?? frame.body);
-    };
-    const lost = (code: number, reason: string) => {
+    let reason = "";
+    const lost = (code: number) => {
       if (this.#client !== client) return;
       this.#client = undefined;
       void client.deactivate({ force: true });
@@ -96,14 +106,18 @@ export class Connection {
       this.#timer = setTimeout(() => void this.#connect(), delay);
       this.#events.lost({ code, reason, attempt: this.#attempt, delay });
     };
-    client.onWebSocketClose = (event: { code?: number; reason?: string }) => lost(event.code ?? 1006, event.reason ?? "");
+    client.onStompError = (frame) => {
+      reason = frame.headers["message"] ?? frame.body;
+      this.#events.error(reason);
+    };
+    client.onWebSocketClose = (event: { code?: number }) => lost(event.code ?? 1006);
     try {
       client.webSocketFactory = await socketFactory(transport, client);
     } catch {
-      lost(1006, "");
-      return;
+      lost(1006);
     }
-    client.activate();
+    // SockJS takes a while to load; by then the viewer may have left.
+    if (this.#client === client) client.activate();
   }
 }
 
