@@ -231,6 +231,53 @@ impl Pipeline {
         self.folder.path()
     }
 
+    /// Sends the data set over and over at 200 events/s, until the process is dropped.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn flow(&self, kafka: &Kafka) -> Result<Process> {
+        let mut command = Command::new(built("clickstream")?);
+        command.args([
+            "generate",
+            "--brokers",
+            &kafka.brokers(),
+            "--topic",
+            &self.source,
+        ]);
+        command.args(["--rate", "200", "--rounds", "0"]);
+        Process::start(
+            "generate",
+            command,
+            &self.folder.path().join("generate.log"),
+        )
+    }
+
+    /// Runs `command` in `folder` of this repository to its end and prints what it printed.
+    ///
+    /// # Errors
+    /// When it fails or takes longer than `limit`.
+    pub async fn script(&self, mut command: Command, folder: &str, limit: Duration) -> Result<()> {
+        let name = command.get_program().display().to_string();
+        command.current_dir(
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("..")
+                .join(folder),
+        );
+        let mut script = Process::start(&name, command, &self.folder.path().join("script.log"))?;
+        let ended = until("the script has ended", limit, async || {
+            Ok(script.status()?.is_some())
+        })
+        .await;
+        println!("{}", script.log_tail(usize::MAX));
+        ended?;
+        let status = script.wait(SOON)?;
+        ensure!(
+            status.success(),
+            "`{name}` in `{folder}` ended with {status}"
+        );
+        Ok(())
+    }
+
     /// Runs the command line `clickstream` with `args` to its end; returns what it printed on standard output.
     ///
     /// # Errors
