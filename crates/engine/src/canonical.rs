@@ -253,7 +253,11 @@ impl<'n> Writer<'n, '_> {
             Kind::Negate(operand) => {
                 self.out.push('-');
                 // A number right behind the sign would take it for its own.
-                let wanted = if begins_with_number(operand) { MEMBER + 1 } else { MEMBER };
+                let wanted = if begins_with_number(operand) {
+                    MEMBER + 1
+                } else {
+                    MEMBER
+                };
                 self.node(operand, wanted);
             }
             Kind::And(operands) => self.separated(operands, " && ", AND + 1),

@@ -11,10 +11,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{EntryExpr, Expr};
+use cel::common::ast::{EntryExpr, Expr, operators};
 use cel::common::types::{
-    CelBool, CelDuration, CelInt, CelString, CelTimestamp, DURATION_TYPE, STRING_TYPE,
-    TIMESTAMP_TYPE,
+    CelBool, CelDuration, CelInt, CelString, CelTimestamp, DURATION_TYPE, DYN_TYPE, Kind,
+    STRING_TYPE, TIMESTAMP_TYPE,
 };
 use cel::common::value::CowVal;
 use cel::{Context, Env, ExecutionError, IdedExpr};
@@ -74,15 +74,18 @@ impl Program {
     }
 }
 
-/// The milliseconds of a duration's last second, where the crate has those of the whole duration.
+// Names that no filter can have, for the functions that take the place of the crate's.
+const ADD: &str = "@add";
 const MILLISECONDS: &str = "@milliseconds";
 
 /// Calls the corrected functions instead of the crate's.
 fn correct(node: &mut IdedExpr) {
     match &mut node.expr {
         Expr::Call(call) => {
-            if call.func_name == "getMilliseconds" && call.args.is_empty() {
-                call.func_name = MILLISECONDS.to_owned();
+            match (call.func_name.as_str(), call.args.len()) {
+                (operators::ADD, 2) => call.func_name = ADD.to_owned(),
+                ("getMilliseconds", 0) => call.func_name = MILLISECONDS.to_owned(),
+                _ => {}
             }
             call.target
                 .as_deref_mut()
@@ -116,6 +119,22 @@ fn correct(node: &mut IdedExpr) {
     }
 }
 
+/// The crate takes a map behind a list for the list of its keys.
+fn add<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let [left, right] = arguments.as_slice() else {
+        return Err(ExecutionError::invalid_argument_count(2, arguments.len()));
+    };
+    let kinds = (left.get_type().kind(), right.get_type().kind());
+    let adder = left
+        .as_adder()
+        .filter(|_| !matches!(kinds, (Kind::List, other) if other != Kind::List));
+    match adder {
+        Some(adder) => Ok(CowVal::Owned(adder.add(right.as_ref())?.into_owned())),
+        None => Err(ExecutionError::no_such_overload("+", Vec::new())),
+    }
+}
+
+/// The crate gives the milliseconds of the whole duration, not those of its last second.
 fn duration_milliseconds<'b, 'v>(
     arguments: Vec<CowVal<'b, 'v>>,
 ) -> Result<CowVal<'b, 'v>, ExecutionError> {
@@ -154,6 +173,7 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
         vec![STRING_TYPE],
         re2,
     );
+    let _ = env.add_overload(ADD, "add", vec![DYN_TYPE, DYN_TYPE], add);
     let _ = env.add_member_overload(
         MILLISECONDS,
         "duration_milliseconds",
