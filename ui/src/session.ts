@@ -4,7 +4,8 @@ import { asksForSomething, emptyQuery, fromSearch, subscribeFrame, toSearch, typ
 import { isActive, type PauseCause } from "./store/state";
 import { Store } from "./store/store";
 import { Connection } from "./stream/connection";
-import { decode, type Status } from "./stream/status";
+import { retryDelay } from "./stream/retry";
+import { decode, isTemporary, type Status } from "./stream/status";
 import { noticeWords } from "./words";
 
 const checkAfter = 250;
@@ -19,6 +20,9 @@ export class Session {
   readonly #connection: Connection;
   #unsubscribe: (() => void) | undefined;
   #runs = 0;
+  /** Times in a row that the server could not take the query. */
+  #refusals = 0;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #checkTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
@@ -125,6 +129,7 @@ export class Session {
   }
 
   #subscribe(): void {
+    clearTimeout(this.#retryTimer);
     const { run } = this.store.state;
     if (!isActive(run) || !this.#connection.connected) return;
     const { destination, headers } = subscribeFrame(run.query);
@@ -132,6 +137,8 @@ export class Session {
   }
 
   #leave(): void {
+    clearTimeout(this.#retryTimer);
+    this.#refusals = 0;
     this.#unsubscribe?.();
     this.#unsubscribe = undefined;
   }
@@ -157,7 +164,14 @@ export class Session {
       store.rows.addNotice(new Date().toISOString(), status.status === "live" ? "info" : "warning", words);
     }
     // An ended subscription is the server's no more: there is nothing left to unsubscribe from.
-    if (status.status === "ended") this.#unsubscribe = undefined;
+    if (status.status === "ended") {
+      this.#unsubscribe = undefined;
+      if (isTemporary(status)) {
+        this.#refusals += 1;
+        this.#retryTimer = setTimeout(() => this.#subscribe(), retryDelay(this.#refusals, Math.random()));
+      }
+    }
+    if (status.status === "registered") this.#refusals = 0;
     store.stream({ type: "status", status, rows: store.rows.counts(), at: performance.now() });
   }
 

@@ -39,6 +39,7 @@ export function situation(state: State): Sentence {
     case "starting":
       if (connection.state === "reconnecting") return { tone: "warning", text: `${lostWords(connection.lost)} Trying again by itself; what is here stays.` };
       if (connection.state === "connecting") return { tone: "busy", text: connection.attempt > 0 ? "Connecting again…" : "Connecting to the server…" };
+      if (run.held !== undefined) return { tone: "warning", text: `The server cannot take the query now, it is asked again by itself: ${run.held}.` };
       return { tone: "busy", text: "Sending the query…" };
     case "registered":
       return { tone: "busy", text: "The query is known. Waiting until every worker runs it…" };

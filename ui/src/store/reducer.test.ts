@@ -140,6 +140,15 @@ describe("the end", () => {
     expect(state.run?.interrupted).toBe(true);
   });
 
+  test("a server that cannot take the query now is no end", () => {
+    const unavailable: Status = { status: "ended", reason: "refused", message: "no database", error: { ...problem, status: 503 } };
+    const state = run([status(unavailable)], started);
+    expect(isActive(state.run)).toBe(true);
+    expect(state.run).toMatchObject({ phase: "starting", held: "no database" });
+    const registered: Status = { status: "registered", query: "", filter: "", class: "", expires: "" };
+    expect(run([status(registered)], state).run).toMatchObject({ phase: "registered", held: undefined });
+  });
+
   test("an ERROR of the server ends the run", () => {
     const state = run([status(live), { type: "serverError", message: "no such destination" }, lost], started);
     expect(state.run?.ended?.message).toBe("no such destination");

@@ -1,4 +1,4 @@
-import type { Ended, Progress } from "../stream/status";
+import { isTemporary, type Ended, type Progress } from "../stream/status";
 import type { RowCounts } from "./rows";
 import { isAboutFilter, isActive, noRows, noTotals, type Action, type Run, type State, type Totals } from "./state";
 
@@ -52,7 +52,7 @@ export function reduce(state: State, action: Action): State {
 function withStatus(state: State, { status, rows, at }: Extract<Action, { type: "status" }>): State {
   switch (status.status) {
     case "registered":
-      return withRun(state, (run) => ({ ...run, phase: "registered" }));
+      return withRun(state, (run) => ({ ...run, phase: "registered", held: undefined }));
     case "live":
       return withRun(state, (run) => ({ ...run, phase: "live", interrupted: false, liveSince: status.at, lagRecords: status.lagRecords }));
     case "progress":
@@ -60,7 +60,8 @@ function withStatus(state: State, { status, rows, at }: Extract<Action, { type: 
     case "expiring":
       return withRun(state, (run) => ({ ...run, expiring: status.at }));
     case "ended":
-      // A server that goes away is no end: the query is asked for again at the next one.
+      // A server that goes away, or cannot do it now, is no end: the query is asked for again.
+      if (isTemporary(status)) return withRun(interrupted(state), (run) => ({ ...run, held: status.message }));
       return status.reason === "draining" ? interrupted(state) : ended(state, status, rows);
     case "dropped":
     case "gap":
@@ -82,6 +83,7 @@ function newRun(id: number, state: State): Run {
     query: state.draft,
     phase: "starting",
     interrupted: false,
+    held: undefined,
     liveSince: undefined,
     before: noTotals,
     current: noTotals,
@@ -120,6 +122,7 @@ function interrupted(state: State): State {
     ...run,
     phase: "starting",
     interrupted: run.interrupted || run.liveSince !== undefined,
+    held: undefined,
     before: sum(run.before, run.current),
     current: noTotals,
     samples: [],

@@ -42,6 +42,8 @@ export interface Run {
   readonly phase: Phase;
   /** A connection was lost in this run and the query is being asked for again. */
   readonly interrupted: boolean;
+  /** Why the server cannot take the query for now, in its words; it is asked again. */
+  readonly held: string | undefined;
   readonly liveSince: string | undefined;
   /** Of the subscriptions before the last reconnect; the server counts each from its own start. */
   readonly before: Totals;

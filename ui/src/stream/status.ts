@@ -44,6 +44,11 @@ export interface Ended {
 
 const known = new Set(["registered", "live", "progress", "dropped", "gap", "expiring", "ended"]);
 
+/** Refused for now only: the server has trouble of its own, and may take the same query in a moment. */
+export function isTemporary(ended: Ended): boolean {
+  return ended.reason === "refused" && (ended.error?.status ?? 0) >= 500;
+}
+
 /** One message of a subscription. `unknown` is of a newer server, or broken: it is passed over. */
 export type Message =
   | { readonly kind: "event"; readonly source: string; readonly time: string; readonly body: string }
