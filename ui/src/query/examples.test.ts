@@ -10,7 +10,7 @@ test("an empty catalogue offers nothing", () => {
 });
 
 test("one type, one field with few values, and both", () => {
-  const fields = [field("type", ["a", "b"]), field("user_id", ["1", "2", "3", "4", "5", "6", "7"]), field("platform", ["mobile", "desktop"])];
+  const fields = [field("type", ['"a"', '"b"']), field("user_id", [1, 2, 3, 4, 5, 6, 7].map((n) => `"u${n}"`)), field("platform", ['"mobile"', '"desktop"'])];
   expect(examples([type("purchase", 3)], fields, "type").map(({ filter }) => filter)).toEqual([
     'event.type == "purchase"',
     'event.platform == "mobile"',
@@ -19,6 +19,6 @@ test("one type, one field with few values, and both", () => {
 });
 
 test("names that CEL cannot select are passed over and values are quoted", () => {
-  const offered = examples([type('say "hi"', 1)], [field("page-path", ["a", "b"])], "kind");
+  const offered = examples([type('say "hi"', 1)], [field("page-path", ['"a"', '"b"'])], "kind");
   expect(offered.map(({ filter }) => filter)).toEqual(['event.kind == "say \\"hi\\""']);
 });

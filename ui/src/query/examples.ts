@@ -15,18 +15,19 @@ export function examples(types: readonly EventType[], fields: readonly Field[], 
   // One below the busiest, so that matches come soon but not in a flood.
   const byRate = [...types].sort((a, b) => b.perSecond - a.perSecond);
   const type = byRate[Math.min(5, byRate.length - 1)];
-  const ofType = type && access(typeField) && `${access(typeField)} == ${literal(type.name)}`;
+  const ofType = type && access(typeField) && `${access(typeField)} == ${JSON.stringify(type.name)}`;
   if (type && ofType) offered.push({ title: `Only ${type.name}`, filter: ofType });
 
   const field = fields.find(
     ({ path, kinds, examples }) =>
       path !== typeField && access(path) !== undefined && examples.length >= 2 && examples.length <= 6 && kinds.every((kind) => kind === "string"),
   );
+  // The catalogue gives values as JSON, and a JSON string is a CEL string.
   const value = field?.examples[0];
   if (field && value !== undefined) {
-    const ofField = `${access(field.path)} == ${literal(value)}`;
+    const ofField = `${access(field.path)} == ${value}`;
     offered.push({ title: `${field.path} is ${value}`, filter: ofField });
-    if (type && ofType) offered.push({ title: `${type.name} on ${value}`, filter: `${ofType} && ${ofField}` });
+    if (type && ofType) offered.push({ title: "Both", filter: `${ofType} && ${ofField}` });
   }
   return offered;
 }
@@ -36,7 +37,3 @@ function access(path: string): string | undefined {
   return path.split(".").every((part) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(part)) ? `event.${path}` : undefined;
 }
 
-/** A CEL string; JSON's escapes are a part of CEL's. */
-function literal(text: string): string {
-  return JSON.stringify(text);
-}
