@@ -12,6 +12,8 @@ pub const MAX_EXAMPLES: usize = 20;
 pub const MAX_PATH_BYTES: usize = 256;
 /// Longest example; longer ones are left out.
 pub const MAX_EXAMPLE_BYTES: usize = 256;
+/// The end of the year 9999, beyond which the database's times have no use; later ones count as this.
+const LAST_MS: i64 = 253_402_300_799_999;
 
 /// What has been seen; given by a worker for its sample, read for the whole pipeline.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -60,11 +62,9 @@ impl Seen {
             .iter()
             .filter(|found| fits(&found.name, MAX_PATH_BYTES))
         {
-            let seen = self
-                .event_types
-                .entry(found.name.clone())
-                .or_insert(found.last_seen_ms);
-            *seen = (*seen).max(found.last_seen_ms);
+            let at = found.last_seen_ms.clamp(0, LAST_MS);
+            let seen = self.event_types.entry(found.name.clone()).or_insert(at);
+            *seen = (*seen).max(at);
         }
         if self.event_types.len() > MAX_EVENT_TYPES {
             let mut by_age: Vec<_> = self

@@ -121,12 +121,10 @@ fn by_sqlstate(code: &str) -> fn(Cause) -> RegistryError {
         "42P01" | "42703" | "42883" | "3F000" => RegistryError::SchemaMissing,
         // insufficient privilege; database does not exist
         "42501" | "3D000" => RegistryError::AccessDenied,
-        // read-only server (a standby); lock or row gone in a failover, dead-locks, serialisation; foreign key to a
-        // pipeline row that somebody removed by hand
-        "25006" | "23503" => RegistryError::Unavailable,
         _ => match code.get(..2) {
             Some("28") => RegistryError::AccessDenied,
-            // connection, transaction rollback, idle time-out, resources, object state, operator, system
+            // connection; transaction state (read-only on a standby, idle for too long), roll-back; resources, object
+            // state, operator, system
             Some("08" | "25" | "40" | "53" | "55" | "57" | "58") => RegistryError::Unavailable,
             _ => RegistryError::Bug,
         },
@@ -147,6 +145,7 @@ mod tests {
             ("40P01", Category::Unavailable),
             ("53300", Category::Unavailable),
             ("25P03", Category::Unavailable),
+            ("25006", Category::Unavailable),
             ("42601", Category::Bug),
             ("23505", Category::Bug),
         ] {

@@ -202,3 +202,133 @@ impl Task {
         self.publish.send_replace(Arc::new(lost));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::time::{Instant, timeout};
+    use tokio_util::sync::CancellationToken;
+
+    use super::{Follower, FollowerOptions};
+    use crate::{Category, MemoryRegistry, ProcessId, Registry, State, Wanted};
+
+    async fn until(follower: &Follower, done: impl Fn(&State) -> bool) -> Arc<State> {
+        let mut states = follower.subscribe();
+        timeout(
+            Duration::from_secs(600),
+            states.wait_for(|state| done(state)),
+        )
+        .await
+        .unwrap()
+        .unwrap()
+        .clone()
+    }
+
+    fn wanted(filter: &str) -> Wanted {
+        Wanted {
+            tenant: String::new(),
+            filter: filter.into(),
+            lane: 0,
+            subscribers: 1,
+            limit: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn outage_keeps_the_copy_and_is_made_good() {
+        let (registry, handler) = (MemoryRegistry::new("p"), ProcessId::random());
+        let lease = Duration::from_secs(60);
+        registry
+            .renew(handler, &[wanted("a"), wanted("b")], lease)
+            .await
+            .unwrap();
+        let follower = Follower::start(
+            Arc::new(registry.clone()),
+            FollowerOptions::default(),
+            CancellationToken::new(),
+        );
+        until(&follower, |state| state.queries.len() == 2).await;
+
+        registry.set_available(false);
+        let lost = until(&follower, |state| !state.connected).await;
+        assert_eq!(
+            (lost.queries.len(), lost.trouble),
+            (2, Some(Category::Unavailable))
+        );
+        let pending = tokio::spawn({
+            let follower = follower.clone();
+            async move { follower.caught_up().await }
+        });
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert!(!pending.is_finished());
+
+        registry.set_available(true);
+        registry
+            .renew(handler, &[wanted("b"), wanted("c")], lease)
+            .await
+            .unwrap();
+        let revision = pending.await.unwrap().unwrap();
+        let back = follower.state();
+        assert_eq!(
+            (back.revision, back.loads, back.trouble),
+            (Some(revision), 2, None)
+        );
+        let mut filters: Vec<&str> = back
+            .queries
+            .values()
+            .map(|query| query.filter.as_str())
+            .collect();
+        filters.sort_unstable();
+        assert_eq!(filters, ["b", "c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn vanished_query_goes_when_its_grace_is_over() {
+        let (registry, handler) = (MemoryRegistry::new("p"), ProcessId::random());
+        let grace = Duration::from_secs(60);
+        let standby = registry.checkpoint();
+        registry
+            .renew(handler, &[wanted("a")], grace)
+            .await
+            .unwrap();
+        let options = FollowerOptions {
+            vanish_grace: Some(grace),
+        };
+        let follower = Follower::start(
+            Arc::new(registry.clone()),
+            options,
+            CancellationToken::new(),
+        );
+        until(&follower, |state| state.queries.len() == 1).await;
+        registry.restore(&standby);
+        registry.set_available(false);
+        registry.set_available(true);
+        let reloaded = until(&follower, |state| state.connected && state.loads == 2).await;
+        assert_eq!((reloaded.queries.len(), reloaded.revision), (1, Some(0)));
+        let at = Instant::now();
+        until(&follower, |state| state.queries.is_empty()).await;
+        assert!(at.elapsed() >= grace - Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lost_signal_is_made_good_by_the_poll() {
+        let (registry, handler) = (MemoryRegistry::new("p"), ProcessId::random());
+        let follower = Follower::start(
+            Arc::new(registry.clone()),
+            FollowerOptions::default(),
+            CancellationToken::new(),
+        );
+        until(&follower, |state| state.connected).await;
+        // Written behind the feeds' back.
+        let other = MemoryRegistry::new("p");
+        other
+            .renew(handler, &[wanted("a")], Duration::from_secs(60))
+            .await
+            .unwrap();
+        registry.restore(&other.checkpoint());
+        let state = until(&follower, |state| state.queries.len() == 1).await;
+        assert_eq!(state.loads, 1);
+    }
+}

@@ -30,6 +30,8 @@ mod catalogue;
 mod error;
 mod follower;
 mod id;
+#[cfg(test)]
+mod interleavings;
 mod memory;
 mod postgres;
 mod presence;

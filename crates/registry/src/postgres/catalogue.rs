@@ -9,9 +9,6 @@ use super::{PostgresRegistry, rows};
 use crate::catalogue::{Seen, rates};
 use crate::{Catalogue, Field, ProcessId, RegistryError, SEEN_WITHIN};
 
-/// The end of the year 9999: later ones, from a broken clock, count as this.
-const LAST_MS: i64 = 253_402_300_799_999;
-
 impl PostgresRegistry {
     pub(super) async fn write_catalogue(
         &self,
@@ -112,9 +109,8 @@ impl PostgresRegistry {
             .event_types
             .iter()
             .filter(|(name, at)| before.event_types.get(*name) != Some(*at));
-        let (names, at): (Vec<String>, Vec<i64>) = put
-            .map(|(name, at)| (name.clone(), (*at).clamp(0, LAST_MS)))
-            .unzip();
+        let (names, at): (Vec<String>, Vec<i64>) =
+            put.map(|(name, at)| (name.clone(), *at)).unzip();
         query(
             "INSERT INTO event_type (pipeline_id, name, last_seen_at)
              SELECT $1, name, timestamptz 'epoch' + ms * interval '1 millisecond'

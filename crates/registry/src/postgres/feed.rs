@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
+use sqlx::postgres::{PgConnection, PgListener};
 use sqlx::{Acquire, Connection, Postgres, Transaction, query_as};
 
-use super::link::{CALL_LIMIT, within};
+use super::link::within;
 use super::store::queries;
-use super::{PostgresRegistry, rows};
+use super::{PostgresRegistry, rows, single};
 use crate::rules::must_reload;
 use crate::{Feed, Query, QueryId, RegistryError, Revision, Snapshot, StandingName, StandingRef};
 
@@ -20,13 +20,7 @@ pub(super) struct PostgresFeed {
 impl PostgresRegistry {
     pub(super) async fn open_feed(&self) -> Result<PostgresFeed, RegistryError> {
         // The listener takes its connection from a pool; this one is its own and ends with it.
-        let pool = PgPoolOptions::new()
-            .max_connections(1)
-            .max_lifetime(None)
-            .idle_timeout(None)
-            .acquire_timeout(CALL_LIMIT)
-            .connect_lazy_with(self.options.clone());
-        let mut listener = PgListener::connect_with(&pool).await?;
+        let mut listener = PgListener::connect_with(&single(&self.options)).await?;
         // It must never reconnect by itself: what happened meanwhile would be missed. A feed with an error is dropped.
         listener.eager_reconnect(false);
         listener.listen(&self.channel).await?;

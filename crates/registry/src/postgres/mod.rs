@@ -19,10 +19,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, query_scalar};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgPool, query_scalar};
 
-use self::link::{Link, within};
+use self::link::{CALL_LIMIT, Link, within};
 use crate::query::check_name;
 use crate::{
     Catalogue, Change, Feed, HandlerRow, Listed, ProcessId, Processes, QueryId, Registry,
@@ -63,24 +63,29 @@ impl PostgresRegistry {
     ) -> Result<PostgresRegistry, RegistryError> {
         check_name("pipeline", pipeline)?;
         // The cause is left out: it might repeat parts of the address.
-        let options: PgConnectOptions = url.parse().map_err(|_| {
-            RegistryError::Invalid(
-                "the database url is not of the form `postgres://user@host/database`".to_owned(),
-            )
-        })?;
+        let options = url
+            .parse::<PgConnectOptions>()
+            .ok()
+            .filter(|_| url.starts_with("postgres://") || url.starts_with("postgresql://"))
+            .ok_or_else(|| {
+                let form = "postgres://user@host/database";
+                RegistryError::Invalid(format!("the database url is not of the form `{form}`"))
+            })?;
         let options = options
             .application_name(application_name)
-            .disable_statement_logging();
-        let limited = options.clone().options([
-            // Shorter waits than the client's would only hide which one gave up.
-            ("statement_timeout", "5000"),
-            ("idle_in_transaction_session_timeout", "5000"),
-            // A client that vanished without a word holds nothing for long.
-            ("tcp_keepalives_idle", "10"),
-            ("tcp_keepalives_interval", "5"),
-            ("tcp_keepalives_count", "3"),
-            ("synchronous_commit", "on"),
-        ]);
+            .disable_statement_logging()
+            .options([
+                ("statement_timeout", "5000"),
+                ("idle_in_transaction_session_timeout", "5000"),
+                // A client that vanished without a word holds nothing for long.
+                ("tcp_keepalives_idle", "10"),
+                ("tcp_keepalives_interval", "5"),
+                ("tcp_keepalives_count", "3"),
+                ("synchronous_commit", "on"),
+                // Statements take arrays of one id or of ten thousand: a plan made for any of them, on statistics
+                // that are behind, compares every row with every id.
+                ("plan_cache_mode", "force_custom_plan"),
+            ]);
         let mut channel = String::from("clickstream_");
         for byte in &Sha256::digest(pipeline)[..8] {
             channel.push_str(&format!("{byte:02x}"));
@@ -88,9 +93,9 @@ impl PostgresRegistry {
         Ok(PostgresRegistry {
             pipeline: pipeline.to_owned(),
             channel,
-            changes: Link::new(limited.clone(), pipeline),
-            rest: Link::new(limited.clone(), pipeline),
-            options: limited,
+            changes: Link::new(options.clone(), pipeline),
+            rest: Link::new(options.clone(), pipeline),
+            options,
         })
     }
 
@@ -101,23 +106,21 @@ impl PostgresRegistry {
     /// [`RegistryError::Unavailable`]; [`RegistryError::Invalid`] when a migration was applied that is not ours.
     pub async fn migrate(&self) -> Result<(), RegistryError> {
         let options = self.options.clone().options([("statement_timeout", "0")]);
-        let mut connection =
-            within(async { Ok(PgConnection::connect_with(&options).await?) }).await?;
+        // A pool, because the migrator's use of a plain connection cannot move between threads.
+        let pool = single(&options);
         let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
         migrator.set_ignore_missing(true);
-        migrator
-            .run(&mut connection)
-            .await
-            .map_err(|err| match err {
-                MigrateError::Execute(err) | MigrateError::ExecuteMigration(err, _) => {
-                    RegistryError::from(err)
-                }
-                MigrateError::VersionMismatch(version) => RegistryError::Invalid(format!(
-                    "migration {version} in the database is not the one of this program"
-                )),
-                other => RegistryError::bug(other),
-            })?;
-        Ok(connection.close().await?)
+        let migrated = migrator.run(&pool).await;
+        pool.close().await;
+        migrated.map_err(|err| match err {
+            MigrateError::Execute(err) | MigrateError::ExecuteMigration(err, _) => {
+                RegistryError::from(err)
+            }
+            MigrateError::VersionMismatch(version) => RegistryError::Invalid(format!(
+                "migration {version} in the database is not the one of this program"
+            )),
+            other => RegistryError::bug(other),
+        })
     }
 
     async fn check_schema(&self) -> Result<(), RegistryError> {
@@ -136,6 +139,16 @@ impl PostgresRegistry {
             )),
         }
     }
+}
+
+/// A connection where sqlx wants a pool.
+fn single(options: &PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .acquire_timeout(CALL_LIMIT)
+        .connect_lazy_with(options.clone())
 }
 
 #[async_trait]

@@ -1,21 +1,21 @@
 //! The registry inside one process: the same rules without a database, for the demo and for tests.
 
+mod store;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::catalogue::{self, Seen};
+use self::store::{Store, StoredLease, Worker};
+use crate::catalogue;
 use crate::presence::FORGOTTEN_AFTER;
 use crate::query::check_topics;
-use crate::rules::{
-    Entry, Lease, MAX_REMOVALS, Outcome, Plan, REMOVALS_KEPT_FOR, check_changes, check_lease,
-    continues, expired, must_reload,
-};
+use crate::rules::{Entry, Lease, check_changes, check_lease, continues, expired};
 use crate::{
     Catalogue, Change, Feed, HandlerRow, Listed, ProcessId, Processes, QueryId, Registry,
     RegistryError, Renewed, Revision, SEEN_WITHIN, Served, Snapshot, Standing, StandingName,
@@ -41,74 +41,13 @@ struct Signal {
     outages: u64,
 }
 
-#[derive(Debug)]
-struct Store {
-    /// Microseconds since 1970 when it was made, and tokio's time then.
-    began: (u64, Instant),
-    revision: Revision,
-    entries: BTreeMap<QueryId, Entry>,
-    removals: BTreeMap<QueryId, (Revision, Instant)>,
-    removed_through: Revision,
-    leases: BTreeMap<ProcessId, StoredLease>,
-    standing: BTreeMap<StandingName, Standing>,
-    workers: BTreeMap<ProcessId, Worker>,
-    handlers: BTreeMap<ProcessId, (HandlerRow, Instant)>,
-    partition_counts: BTreeMap<String, i32>,
-    seen: Seen,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct StoredLease {
-    lease: Duration,
-    continuous_since: Instant,
-    renewed_at: Instant,
-}
-
-impl StoredLease {
-    fn judged(&self, handler: ProcessId, now: Instant) -> Lease {
-        Lease {
-            handler,
-            lease: self.lease,
-            renewed_ago: now - self.renewed_at,
-            continuous_for: now - self.continuous_since,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Worker {
-    row: WorkerRow,
-    seen_at: Instant,
-    standing_rates: Vec<(QueryId, f64)>,
-    type_rates: Vec<(String, f64)>,
-}
-
 impl MemoryRegistry {
     /// An empty one.
     #[must_use]
     pub fn new(pipeline: &str) -> MemoryRegistry {
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let store = Store {
-            began: (
-                u64::try_from(since_1970.as_micros()).unwrap_or(0),
-                Instant::now(),
-            ),
-            revision: 0,
-            entries: BTreeMap::new(),
-            removals: BTreeMap::new(),
-            removed_through: 0,
-            leases: BTreeMap::new(),
-            standing: BTreeMap::new(),
-            workers: BTreeMap::new(),
-            handlers: BTreeMap::new(),
-            partition_counts: BTreeMap::new(),
-            seen: Seen::default(),
-        };
         MemoryRegistry {
             pipeline: pipeline.into(),
-            store: Arc::new(Mutex::new(store)),
+            store: Arc::new(Mutex::new(Store::new())),
             signal: watch::Sender::new(Signal {
                 revision: 0,
                 available: true,
@@ -123,6 +62,18 @@ impl MemoryRegistry {
             signal.outages += u64::from(signal.available && !available);
             signal.available = available;
         });
+    }
+
+    /// What a standby has copied.
+    #[cfg(test)]
+    pub(crate) fn checkpoint(&self) -> Store {
+        self.store.lock().clone()
+    }
+
+    /// The standby takes over: what came later is lost. Feeds are told nothing.
+    #[cfg(test)]
+    pub(crate) fn restore(&self, standby: &Store) {
+        *self.store.lock() = standby.clone();
     }
 
     fn check_available(&self) -> Result<(), RegistryError> {
@@ -147,105 +98,6 @@ impl MemoryRegistry {
             std::mem::replace(&mut signal.revision, revision) != revision
         });
         Ok(done)
-    }
-}
-
-impl Store {
-    fn plan(&self, ids: impl IntoIterator<Item = QueryId>) -> Plan {
-        Plan::new(
-            ids.into_iter()
-                .filter_map(|id| Some((id, self.entries.get(&id)?.clone())))
-                .collect(),
-        )
-    }
-
-    fn write(&mut self, plan: Plan) -> Outcome {
-        let now = Instant::now();
-        if plan.changes_rows() {
-            let (micros, at) = self.began;
-            let clock = micros + u64::try_from((now - at).as_micros()).unwrap_or(0);
-            self.revision = clock.max(self.revision + 1);
-        }
-        let outcome = plan.outcome(self.revision);
-        for (id, entry) in &outcome.entries {
-            self.entries.insert(*id, entry.clone());
-            self.removals.remove(id);
-        }
-        for id in &outcome.removed {
-            self.entries.remove(id);
-            self.removals.insert(*id, (self.revision, now));
-        }
-        if !outcome.removed.is_empty() {
-            self.prune(now);
-        }
-        outcome
-    }
-
-    fn prune(&mut self, now: Instant) {
-        let mut revisions: Vec<Revision> = self
-            .removals
-            .values()
-            .map(|(revision, _)| *revision)
-            .collect();
-        revisions.sort_unstable();
-        let beyond = revisions
-            .len()
-            .checked_sub(MAX_REMOVALS + 1)
-            .map_or(0, |index| revisions[index]);
-        let through = &mut self.removed_through;
-        self.removals.retain(|_, (revision, at)| {
-            let keep = *revision > beyond && now - *at <= REMOVALS_KEPT_FOR;
-            if !keep {
-                *through = (*through).max(*revision);
-            }
-            keep
-        });
-    }
-
-    fn served_by(&self, handler: ProcessId) -> Vec<QueryId> {
-        let uses = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.uses.contains_key(&handler));
-        uses.map(|(id, _)| *id).collect()
-    }
-
-    /// Ends a handler's lease and all its uses.
-    fn release_all(&mut self, handler: ProcessId) {
-        let ids = self.served_by(handler);
-        let mut plan = self.plan(ids.iter().copied());
-        ids.iter().for_each(|id| plan.release(handler, *id));
-        self.write(plan);
-        self.leases.remove(&handler);
-    }
-
-    fn snapshot(&self, since: Option<Revision>) -> Snapshot {
-        let complete = must_reload(since, self.removed_through, self.revision);
-        let after = since.filter(|_| !complete).unwrap_or(0);
-        let queries = self
-            .entries
-            .values()
-            .filter_map(|entry| entry.query.as_ref());
-        Snapshot {
-            revision: self.revision,
-            complete,
-            queries: queries
-                .filter(|query| complete || query.revision > after)
-                .cloned()
-                .collect(),
-            removed: self
-                .removals
-                .iter()
-                .filter(|(_, (at, _))| *at > after)
-                .map(|(id, _)| *id)
-                .collect(),
-        }
-    }
-
-    fn workers(&self) -> impl Iterator<Item = &Worker> {
-        self.workers
-            .values()
-            .filter(|worker| worker.seen_at.elapsed() < SEEN_WITHIN)
     }
 }
 

@@ -1,0 +1,225 @@
+use clickstream_registry::{Category, Query, RegistryError, Standing, StandingName, StandingRef};
+
+use crate::bed::{Bed, wanted};
+
+fn name(name: &str) -> StandingName {
+    StandingName {
+        namespace: "shop".into(),
+        name: name.into(),
+    }
+}
+
+fn standing(of: &str, generation: i64, filter: &str) -> Standing {
+    Standing {
+        name: name(of),
+        uid: format!("uid-{of}"),
+        generation,
+        tenant: String::new(),
+        filter: filter.into(),
+        fields: vec!["type".into(), "page.path".into()],
+        rate: Some(100),
+        suspended: false,
+    }
+}
+
+fn reference(of: &str, generation: i64) -> StandingRef {
+    StandingRef {
+        name: name(of),
+        uid: format!("uid-{of}"),
+        generation,
+    }
+}
+
+pub(crate) async fn standing_query_keeps_its_row_without_viewers(bed: &Bed) {
+    let (operator, a) = (bed.registry(), bed.handler().await);
+    let served = operator
+        .put_standing(&standing("carts", 1, "event.a == 1"), 2)
+        .await
+        .unwrap()
+        .unwrap();
+    let row = async || -> Query { bed.queries().await.remove(0) };
+    let alone = row().await;
+    assert_eq!(
+        (alone.id, alone.lane, alone.revision),
+        (served.id, 2, served.revision)
+    );
+    assert_eq!((alone.watched, alone.limit), (false, Some(100)));
+    assert_eq!(alone.standing, [reference("carts", 1)]);
+    assert_eq!(
+        operator.standing(&name("carts")).await.unwrap(),
+        Some(standing("carts", 1, "event.a == 1"))
+    );
+    assert_eq!(operator.standing(&name("others")).await.unwrap(), None);
+
+    assert_eq!(a.serve(wanted("event.a == 1")).await.id, served.id);
+    let viewed = row().await;
+    assert!(viewed.watched && viewed.revision > alone.revision);
+    assert_eq!(viewed.standing, alone.standing);
+    a.release(served.id).await;
+    assert!(!row().await.watched);
+    assert!(operator.remove_standing("uid-carts").await.unwrap());
+    assert!(!operator.remove_standing("uid-carts").await.unwrap());
+    assert_eq!(bed.queries().await, []);
+    assert_eq!(operator.standing(&name("carts")).await.unwrap(), None);
+}
+
+pub(crate) async fn changed_filter_moves_the_reference(bed: &Bed) {
+    let (operator, mut reader) = (bed.registry(), bed.reader().await);
+    let before = operator
+        .put_standing(&standing("carts", 1, "event.a == 1"), 0)
+        .await
+        .unwrap()
+        .unwrap();
+    let after = operator
+        .put_standing(&standing("carts", 2, "event.a == 2"), 0)
+        .await
+        .unwrap()
+        .unwrap();
+    let moved = reader.since(before.revision).await;
+    assert_eq!(moved.removed, [before.id]);
+    assert_eq!(
+        moved
+            .queries
+            .iter()
+            .map(|query| query.id)
+            .collect::<Vec<_>>(),
+        [after.id]
+    );
+    assert_eq!(moved.queries[0].standing, [reference("carts", 2)]);
+    assert_eq!(moved.revision, after.revision);
+}
+
+pub(crate) async fn new_generation_is_a_change(bed: &Bed) {
+    let operator = bed.registry();
+    let first = operator
+        .put_standing(&standing("carts", 1, "event.a == 1"), 0)
+        .await
+        .unwrap()
+        .unwrap();
+    let again = operator
+        .put_standing(&standing("carts", 1, "event.a == 1"), 7)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(again, first);
+    let wider = Standing {
+        fields: vec![],
+        rate: None,
+        ..standing("carts", 2, "event.a == 1")
+    };
+    let second = operator.put_standing(&wider, 0).await.unwrap().unwrap();
+    assert!(second.revision > first.revision);
+    let row = bed.queries().await.remove(0);
+    assert_eq!(
+        (row.limit, row.standing),
+        (None, vec![reference("carts", 2)])
+    );
+    assert_eq!(
+        operator.standing(&name("carts")).await.unwrap(),
+        Some(wider)
+    );
+}
+
+pub(crate) async fn suspended_query_is_not_matched(bed: &Bed) {
+    let (operator, a) = (bed.registry(), bed.handler().await);
+    operator
+        .put_standing(&standing("carts", 1, "event.a == 1"), 0)
+        .await
+        .unwrap();
+    operator
+        .put_standing(&standing("other", 1, "event.a == 1"), 0)
+        .await
+        .unwrap();
+    let suspended = Standing {
+        suspended: true,
+        ..standing("carts", 2, "event.a == 1")
+    };
+    assert_eq!(operator.put_standing(&suspended, 0).await.unwrap(), None);
+    assert_eq!(bed.queries().await[0].standing, [reference("other", 1)]);
+    operator.remove_standing("uid-other").await.unwrap();
+    assert_eq!(bed.queries().await, []);
+    assert_eq!(
+        operator.standing(&name("carts")).await.unwrap(),
+        Some(suspended)
+    );
+    // A live query with the same filter is a query of its own right.
+    a.serve(wanted("event.a == 1")).await;
+    assert_eq!(bed.queries().await[0].standing, []);
+    operator
+        .put_standing(&standing("carts", 3, "event.a == 1"), 0)
+        .await
+        .unwrap();
+    assert_eq!(bed.queries().await[0].standing, [reference("carts", 3)]);
+}
+
+pub(crate) async fn stale_generation_is_refused(bed: &Bed) {
+    let operator = bed.registry();
+    operator
+        .put_standing(&standing("carts", 5, "event.a == 1"), 0)
+        .await
+        .unwrap();
+    let stale = operator
+        .put_standing(&standing("carts", 4, "event.a == 2"), 0)
+        .await
+        .unwrap_err();
+    assert!(matches!(stale, RegistryError::Stale { known: 5 }));
+    assert_eq!(bed.filters().await, ["event.a == 1"]);
+    let bad = Standing {
+        uid: "a\0b".into(),
+        ..standing("carts", 6, "event.a == 1")
+    };
+    assert_eq!(
+        operator.put_standing(&bad, 0).await.unwrap_err().category(),
+        Category::Invalid
+    );
+}
+
+pub(crate) async fn query_made_again_under_its_name_replaces_the_former(bed: &Bed) {
+    let operator = bed.registry();
+    operator
+        .put_standing(&standing("carts", 9, "event.a == 1"), 0)
+        .await
+        .unwrap();
+    let again = Standing {
+        uid: "uid-2".into(),
+        ..standing("carts", 1, "event.a == 2")
+    };
+    operator.put_standing(&again, 0).await.unwrap();
+    assert_eq!(bed.filters().await, ["event.a == 2"]);
+    // The finalizer of the former one comes late and finds nothing of its own.
+    assert!(!operator.remove_standing("uid-carts").await.unwrap());
+    assert_eq!(bed.filters().await, ["event.a == 2"]);
+}
+
+pub(crate) async fn list_names_standing_queries(bed: &Bed) {
+    let (operator, a) = (bed.registry(), bed.handler().await);
+    operator
+        .put_standing(&standing("zoo", 1, "event.b == 1"), 0)
+        .await
+        .unwrap();
+    operator
+        .put_standing(&standing("Carts", 1, "event.b == 1"), 0)
+        .await
+        .unwrap();
+    a.serve(wanted("event.b == 1")).await;
+    a.serve(wanted("event.a == 1")).await;
+    let list = bed.list().await;
+    let rows: Vec<_> = list
+        .iter()
+        .map(|row| {
+            (
+                row.standing.as_ref().map(|by| by.name.as_str()),
+                row.filter.as_str(),
+                row.subscribers,
+            )
+        })
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            (Some("Carts"), "event.b == 1", 1),
+            (Some("zoo"), "event.b == 1", 1),
+            (None, "event.a == 1", 1)
+        ]
+    );
+}
