@@ -65,6 +65,23 @@ pub(crate) struct Tally {
 pub(crate) struct Partition {
     pub(crate) progress: PartitionProgress,
     pub(crate) offsets: Offsets,
+    /// Where the client stood at the last look, if nothing waited to be processed then.
+    idle_at: Option<i64>,
+}
+
+impl Partition {
+    /// At `time_ms` the partition ended at `high`, and the client would fetch from `idle_at` next, having nothing left
+    /// that it had fetched before.
+    ///
+    /// Only markers of transactions lie between the position and a place where the client was idle twice, a second
+    /// apart; once is not enough, as a record may just be on its way from one of the client's queues to another.
+    pub(crate) fn looked(&mut self, high: i64, idle_at: Option<i64>, time_ms: i64) {
+        let next = idle_at
+            .filter(|_| idle_at == self.idle_at)
+            .unwrap_or_default();
+        self.idle_at = idle_at;
+        self.progress.looked(high, next, time_ms);
+    }
 }
 
 /// The partitions of one thread and the set of queries it runs.
@@ -135,6 +152,7 @@ impl Owner {
         self.partitions.push(Partition {
             progress,
             offsets: Offsets::new(start.begin),
+            idle_at: None,
         });
         // The lanes learn of the new epoch at once, and their queries go live again.
         self.state(lanes, index..index + 1);
@@ -642,6 +660,34 @@ mod tests {
         };
         let counts = progress.ranges[0].queries[0];
         assert_eq!((counts.matched, counts.left_out), (5, 3));
+    }
+
+    #[test]
+    fn a_marker_is_passed_over_once_the_client_was_idle_behind_it_twice() {
+        let (mut owner, mut sent) = running(&[]);
+        owner.event(
+            &mut sent,
+            0,
+            Event {
+                offset: 0,
+                timestamp_ms: 0,
+                value: b"{}",
+            },
+            &[],
+            || 0,
+        );
+        let partition = &mut owner.partitions[0];
+        for (idle_at, position) in [
+            (Some(2), 1),
+            (None, 1),
+            (Some(2), 1),
+            (Some(2), 2),
+            (Some(1), 2),
+            (Some(1), 2),
+        ] {
+            partition.looked(2, idle_at, 0);
+            assert_eq!(partition.progress.position(), position);
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ impl Entry {
 /// All queries at one revision. Cheap to share, never changed.
 #[derive(Debug, Default)]
 pub(crate) struct QuerySet {
+    /// The registry has been read.
+    pub(crate) loaded: bool,
     /// Of the registry; 0 before the first read.
     pub(crate) revision: Revision,
     /// Number of lanes that can be written to.
@@ -128,6 +130,7 @@ impl Compiler {
             *lanes.entry(lane).or_default() += 1;
         }
         QuerySet {
+            loaded: true,
             revision,
             lane_count,
             filters: self.filters.clone(),

@@ -1,0 +1,114 @@
+//! How the worker sets its Kafka clients.
+
+use rdkafka::ClientConfig;
+
+/// Defaults of ours, then the user's settings, then what the worker's promises rest on.
+fn layered(ours: &[(&str, &str)], user: &ClientConfig, own: &[(&str, &str)]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    let client = [
+        ("client.id", "clickstream-worker"),
+        // After an outage the brokers are found again within about a second.
+        ("reconnect.backoff.max.ms", "1000"),
+        ("socket.keepalive.enable", "true"),
+        ("log.connection.close", "false"),
+    ];
+    let user = user.config_map();
+    let layers = client
+        .iter()
+        .chain(ours)
+        .copied()
+        .chain(user)
+        .chain(own.iter().copied());
+    for (key, value) in layers {
+        config.set(key, value);
+    }
+    config
+}
+
+/// A member of the group that reads the source topics.
+pub(crate) fn consumer(user: &ClientConfig, group: &str) -> ClientConfig {
+    let ours = [
+        // A worker that dies is missed after this; the brokers' default minimum.
+        ("session.timeout.ms", "6000"),
+        ("heartbeat.interval.ms", "1000"),
+        // New partitions are noticed within seconds.
+        ("topic.metadata.refresh.interval.ms", "5000"),
+        // A full queue is looked at again soon; the default of a second would make gaps at full speed.
+        ("fetch.queue.backoff.ms", "20"),
+        ("fetch.error.backoff.ms", "100"),
+        ("queued.min.messages", "20000"),
+        ("queued.max.messages.kbytes", "32768"),
+        // Where partitions end.
+        ("statistics.interval.ms", "1000"),
+    ];
+    let own = [
+        ("group.id", group),
+        ("group.protocol", "classic"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("auto.offset.reset", "error"),
+        ("allow.auto.create.topics", "false"),
+    ];
+    layered(&ours, user, &own)
+}
+
+/// The producer of matches and progress. Records up to `max_record_bytes`; the bound on unacknowledged output is
+/// [`crate::producer::Budget`]'s, librdkafka's own is only a second line.
+pub(crate) fn producer(user: &ClientConfig, max_record_bytes: usize) -> ClientConfig {
+    let size = max_record_bytes.to_string();
+    let ours = [
+        ("linger.ms", "5"),
+        ("compression.type", "lz4"),
+        ("queue.buffering.max.messages", "1000000"),
+        ("queue.buffering.max.kbytes", "262144"),
+        ("message.max.bytes", &size),
+        ("batch.size", &size),
+        ("retry.backoff.max.ms", "500"),
+    ];
+    let own = [
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        ("enable.gapless.guarantee", "true"),
+        ("message.timeout.ms", "0"),
+        ("allow.auto.create.topics", "false"),
+    ];
+    layered(&ours, user, &own)
+}
+
+/// A client that only asks about topics.
+pub(crate) fn admin(user: &ClientConfig) -> ClientConfig {
+    layered(&[], user, &[("allow.auto.create.topics", "false")])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_settings_beat_defaults_and_lose_to_promises() {
+        let mut user = ClientConfig::new();
+        user.set("session.timeout.ms", "9000")
+            .set("auto.offset.reset", "latest")
+            .set("linger.ms", "50");
+        let consumer = consumer(&user, "g");
+        assert_eq!(consumer.get("session.timeout.ms"), Some("9000"));
+        assert_eq!(consumer.get("auto.offset.reset"), Some("error"));
+        assert_eq!(consumer.get("group.id"), Some("g"));
+        let producer = producer(&user, 123_456);
+        assert_eq!(producer.get("linger.ms"), Some("50"));
+        assert_eq!(producer.get("batch.size"), Some("123456"));
+    }
+
+    #[test]
+    fn librdkafka_takes_every_setting() {
+        let user = ClientConfig::new();
+        for config in [
+            consumer(&user, "g"),
+            producer(&user, 1_000_000),
+            admin(&user),
+        ] {
+            config.create_native_config().unwrap();
+        }
+    }
+}
