@@ -121,6 +121,8 @@ struct Inner {
     lanes: Lanes,
     worker_lanes: Arc<AtomicU32>,
     state: watch::Receiver<Arc<State>>,
+    /// Ends when its last handle is dropped.
+    _follower: Follower,
     leased: watch::Receiver<bool>,
     metrics: Metrics,
     cancel: CancellationToken,
@@ -174,6 +176,7 @@ impl Live {
             registrar: Registrar::new(),
             worker_lanes: Arc::default(),
             state: follower.subscribe(),
+            _follower: follower,
             leased: lease_taken,
             tasks: TaskTracker::new(),
             registry,
