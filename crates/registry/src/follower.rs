@@ -1,5 +1,6 @@
 //! The loop that keeps a local copy of the set in step.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -187,12 +188,12 @@ impl Task {
         }
         if category == Category::Bug {
             tracing::error!(
-                error = err as &(dyn std::error::Error + 'static),
+                error = %err, cause = err.source().map(tracing::field::display),
                 "cannot follow the query registry"
             );
         } else {
             warn!(
-                error = err as &(dyn std::error::Error + 'static),
+                error = %err, cause = err.source().map(tracing::field::display),
                 "cannot follow the query registry"
             );
         }

@@ -13,6 +13,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use anyhow::{Context, Result};
 
 /// Reads `watch PID`, `forget PID`, `remove FOLDER`; at the end of input kills and removes.
+/// (`kill -9 --` is an error to dash, `kill -s` is not.)
 /// Kills are waited for (5 s at most), so that no dying process writes into a folder that is being removed.
 const SCRIPT: &str = r#"
 pids=
@@ -23,10 +24,10 @@ while read -r word value; do
     remove) set -- "$@" "$value" ;;
   esac
 done
-for pid in $pids; do kill -9 -- "-$pid"; done
+for pid in $pids; do kill -s KILL -- "-$pid"; done
 for pid in $pids; do
   n=0
-  while kill -0 -- "-$pid" && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
+  while kill -s 0 -- "-$pid" && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
 done
 [ $# -eq 0 ] || rm -rf -- "$@"
 "#;
