@@ -7,6 +7,7 @@
 
 mod check;
 mod dataset;
+mod demo;
 mod generate;
 mod kafka;
 mod match_events;
@@ -38,15 +39,20 @@ enum Command {
     Match(match_events::Args),
     /// Sends events to a Kafka topic
     Generate(generate::Args),
+    /// Runs everything in one process, with events to look at
+    Demo(demo::Args),
 }
 
 /// Parses the process's arguments, does what they ask and gives the exit code.
 pub fn run() -> ExitCode {
+    // TLS by `ring`. Fails only if a provider is installed already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match parse() {
         Command::Tail(args) => tail::run(args),
         Command::Check(args) => check::run(&args),
         Command::Match(args) => match_events::run(&args),
         Command::Generate(args) => generate::run(&args),
+        Command::Demo(args) => demo::run(args),
     };
     match result {
         Ok(code) => code,

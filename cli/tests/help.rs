@@ -29,6 +29,7 @@ commands! {
     check: ["check"];
     match_: ["match"];
     generate: ["generate"];
+    demo: ["demo"];
 }
 
 #[test]

@@ -94,8 +94,6 @@ pub(crate) enum Transport {
 /// # Errors
 /// When the server cannot be reached in time, or says that trying again is in vain.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    // Fails only if there is one already, which then serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
