@@ -7,9 +7,10 @@ export function formatCount(count: number): string {
   return whole.format(count);
 }
 
-/** `0.4/s`, `203/s`, `1.2K/s`; nothing when there is no rate. */
+/** `<0.1/s`, `0.4/s`, `203/s`, `1.2K/s`; nothing when there is no rate. */
 export function formatRate(perSecond: number | undefined): string {
   if (perSecond === undefined) return "";
+  if (perSecond > 0 && perSecond < 0.05) return "<0.1/s";
   if (perSecond >= 10_000) return `${compact.format(perSecond)}/s`;
   return `${perSecond === 0 || perSecond >= 10 ? whole.format(perSecond) : tenths.format(perSecond)}/s`;
 }

@@ -30,14 +30,18 @@ test("a lost connection says whether the server or the network went away", () =>
   expect(situation(after(live, lost(1006))).text).toMatch(/connection was lost/);
 });
 
-test("left out matches and gaps become rows in words", () => {
-  const atRate = (rate: string) => reduce(reduce(initialState, { type: "edited", query: { ...emptyQuery, rate } }), { type: "started", id: 1 });
-  expect(noticeWords({ status: "dropped", reason: "rate", count: 1 }, atRate("20"))).toBe(
-    "1 match left out here: more matched than the 20 matches per second this query lets through.",
-  );
-  expect(noticeWords({ status: "dropped", reason: "rate", count: 2 }, atRate(""))).toMatch(/^2 matches left out here: more matched than the 100 matches/);
-  expect(noticeWords({ status: "gap", reason: "retention", ranges: [{ topic: "clicks", partition: 3, from: 10, to: 15 }] }, after(live))).toBe(
+test("matches left out since the last progress, and gaps, become rows in words", () => {
+  const started = (rate: string) => reduce(reduce(initialState, { type: "edited", query: { ...emptyQuery, rate } }), { type: "started", id: 1 });
+  const told = (rate: number, slow: number): Status => ({ status: "progress", scanned: 0, matched: 0, delivered: 0, leftOut: { rate, slow }, unreadable: 0, lagRecords: 0 });
+  expect(noticeWords(told(1, 0), started("20"))).toBe("1 match left out here: more matched than the 20 matches per second this query lets through.");
+  expect(noticeWords(told(2, 0), started(""))).toMatch(/more matched than the 100 matches per second/);
+  expect(noticeWords(told(2, 0), started("0"))).toMatch(/more matched than the server lets through/);
+  expect(noticeWords(told(0, 3), started(""))).toBe("3 matches left out here: this page or its network was too slow for them.");
+  const later = reduce(started(""), status(told(5, 3)));
+  expect(noticeWords(told(5, 3), later)).toBeUndefined();
+  expect(noticeWords(told(6, 3), later)).toMatch(/^1 match left out/);
+  expect(noticeWords({ status: "gap", reason: "retention", ranges: [{ topic: "clicks", partition: 3, from: 10, to: 15 }] }, later)).toBe(
     "5 events not looked at: Kafka had deleted events before they were read (clicks/3 offsets 10 to 14).",
   );
-  expect(noticeWords({ status: "expiring", at: "" }, after(live))).toBeUndefined();
+  expect(noticeWords({ status: "expiring", at: "" }, later)).toBeUndefined();
 });

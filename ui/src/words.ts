@@ -96,10 +96,13 @@ export function lostWords(lost: Lost): string {
 export function noticeWords(status: Status, { run, pipeline }: State): string | undefined {
   if (run === undefined) return undefined;
   switch (status.status) {
-    case "dropped":
-      return status.reason === "rate"
-        ? `${plural(status.count, "match", "matches")} left out here: more matched than ${rateWords(run.query.rate, pipeline.defaultRate)}.`
-        : `${plural(status.count, "match", "matches")} left out here: this page or its network was too slow for them.`;
+    case "progress":
+      // From the totals and not from `dropped`: they hold what the workers left out as well, and each match once.
+      return leftOutWords(
+        status.leftOut.rate - run.current.leftOutRate,
+        status.leftOut.slow - run.current.leftOutSlow,
+        rateWords(run.query.rate, pipeline.defaultRate),
+      );
     case "gap":
       return gapWords(status);
     case "live":
@@ -107,6 +110,13 @@ export function noticeWords(status: Status, { run, pipeline }: State): string | 
     default:
       return undefined;
   }
+}
+
+function leftOutWords(overRate: number, slow: number, rate: string): string | undefined {
+  const sentences: string[] = [];
+  if (overRate > 0) sentences.push(`${plural(overRate, "match", "matches")} left out here: more matched than ${rate}.`);
+  if (slow > 0) sentences.push(`${plural(slow, "match", "matches")} left out here: this page or its network was too slow for them.`);
+  return sentences.length > 0 ? sentences.join(" ") : undefined;
 }
 
 function rateWords(rate: string, defaultRate: number): string {

@@ -51,6 +51,13 @@ describe("counters", () => {
     expect(state.run && counters(state.run)).toMatchObject({ scanned: 150, matched: 15, leftOut: 2, shown: 13 });
   });
 
+  test("never say that less matched than is here", () => {
+    const state = run([status(live), status(progress(2, 1, 4), 3)], started);
+    expect(state.run && counters(state.run)).toMatchObject({ scanned: 7, matched: 7, shown: 3, leftOut: 4 });
+    const paused = run([{ type: "paused", cause: "button", rows: rows(3) }, status(progress(20, 10, 4), 8)], state);
+    expect(paused.run && counters(paused.run)).toMatchObject({ scanned: 20, matched: 12, shown: 3, leftOut: 4 });
+  });
+
   test("of a run that stands still have no rates", () => {
     const state = run([status(live), status(progress(1, 1), 1, 0), status(progress(2, 2), 2, 1000), { type: "stopped" }], started);
     expect(state.run && counters(state.run).scannedPerSecond).toBeUndefined();

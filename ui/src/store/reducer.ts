@@ -16,11 +16,11 @@ export function reduce(state: State, action: Action): State {
     case "started":
       return { ...state, run: newRun(action.id, state), rows: noRows, paused: undefined, selected: undefined };
     case "stopped":
-      return withRun(state, (run) => ({ ...run, phase: "stopped", interrupted: false, shown: state.rows.received }), { paused: undefined });
+      return withRun(state, (run) => ({ ...run, phase: "stopped", interrupted: false, ...allShown(state.rows) }), { paused: undefined });
     case "paused":
       return pausedBy(state, action);
     case "resumed":
-      return withRun(state, (run) => ({ ...run, shown: state.rows.received }), { paused: undefined });
+      return withRun(state, (run) => ({ ...run, ...allShown(state.rows) }), { paused: undefined });
     case "selected":
       return { ...state, selected: action.seq };
     case "pipeline":
@@ -56,7 +56,7 @@ function withStatus(state: State, { status, rows, at }: Extract<Action, { type: 
     case "live":
       return withRun(state, (run) => ({ ...run, phase: "live", interrupted: false, liveSince: status.at, lagRecords: status.lagRecords }));
     case "progress":
-      return withRun({ ...state, rows }, (run) => progressed(run, status, shown(state, rows), at));
+      return withRun({ ...state, rows }, (run) => progressed(run, status, { received: rows.received, shown: state.paused?.received ?? rows.received }, at));
     case "expiring":
       return withRun(state, (run) => ({ ...run, expiring: status.at }));
     case "ended":
@@ -87,6 +87,7 @@ function newRun(id: number, state: State): Run {
     liveSince: undefined,
     before: noTotals,
     current: noTotals,
+    received: 0,
     shown: 0,
     samples: [],
     lagRecords: undefined,
@@ -96,7 +97,7 @@ function newRun(id: number, state: State): Run {
   };
 }
 
-function progressed(run: Run, progress: Progress, shown: number, at: number): Run {
+function progressed(run: Run, progress: Progress, taken: Pick<Run, "received" | "shown">, at: number): Run {
   const current: Totals = {
     scanned: progress.scanned,
     matched: progress.matched,
@@ -104,11 +105,11 @@ function progressed(run: Run, progress: Progress, shown: number, at: number): Ru
     leftOutSlow: progress.leftOut.slow,
     unreadable: progress.unreadable,
   };
-  const sample = { at, scanned: current.scanned, matched: current.matched, shown };
+  const sample = { at, scanned: current.scanned, matched: current.matched, shown: taken.shown };
   return {
     ...run,
     current,
-    shown,
+    ...taken,
     samples: [...run.samples, sample].slice(-sampleCount),
     lagRecords: progress.lagRecords,
     completeTo: progress.completeTo ?? run.completeTo,
@@ -136,13 +137,13 @@ function ended(state: State, end: Ended, rows: RowCounts): State {
   const { filter } = state.run.query;
   // A refused start says the same as a check while typing, and is shown in the same place.
   const check: State["check"] = isAboutFilter(end.error, filter) ? { filter: filter.trim(), answer: { kind: "invalid", problem: end.error } } : state.check;
-  return withRun({ ...state, rows, check }, (run) => ({ ...run, phase: "ended", interrupted: false, shown: rows.received, ended: end }), {
+  return withRun({ ...state, rows, check }, (run) => ({ ...run, phase: "ended", interrupted: false, ...allShown(rows), ended: end }), {
     paused: undefined,
   });
 }
 
-function shown(state: State, rows: RowCounts): number {
-  return state.paused?.received ?? rows.received;
+function allShown({ received }: RowCounts): Pick<Run, "received" | "shown"> {
+  return { received, shown: received };
 }
 
 function sum(a: Totals, b: Totals): Totals {

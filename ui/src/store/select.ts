@@ -19,9 +19,12 @@ export interface Counters {
 export function counters(run: Run): Counters {
   const leftOutRate = run.before.leftOutRate + run.current.leftOutRate;
   const leftOutSlow = run.before.leftOutSlow + run.current.leftOutSlow;
+  // The server states its counts once a second, about a moment before; what is here or was left out since has been
+  // scanned and has matched as well.
+  const matched = Math.max(run.before.matched + run.current.matched, run.received + leftOutRate + leftOutSlow);
   return {
-    scanned: run.before.scanned + run.current.scanned,
-    matched: run.before.matched + run.current.matched,
+    scanned: Math.max(run.before.scanned + run.current.scanned, matched),
+    matched,
     shown: run.shown,
     leftOut: leftOutRate + leftOutSlow,
     leftOutRate,

@@ -48,7 +48,9 @@ export interface Run {
   /** Of the subscriptions before the last reconnect; the server counts each from its own start. */
   readonly before: Totals;
   readonly current: Totals;
-  /** Events shown when the counters were last taken. */
+  /** Events received when the counters were last taken. */
+  readonly received: number;
+  /** Of these, shown. */
   readonly shown: number;
   readonly samples: readonly Sample[];
   readonly lagRecords: number | undefined;
