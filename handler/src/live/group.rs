@@ -6,7 +6,12 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use super::{lane::PartitionId, subscription::Member};
+use clickstream_wire::{QueryId, Range};
+
+use super::{
+    lane::{PartitionId, QueryCount},
+    subscription::Member,
+};
 
 /// A query as this handler serves it.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub(crate) struct Group {
     pub(crate) lane: u32,
     /// Of the registry's row; none until the registry has answered.
     pub(crate) revision: Option<u64>,
+    /// From which revision on every worker knows the query.
+    pub(crate) known_since: Option<u64>,
     marks: HashMap<PartitionId, Mark>,
     counts: Counts,
     pub(crate) members: Vec<Member>,
@@ -40,9 +47,11 @@ const MAX_LINGERING: usize = 1_000;
 /// How far a group is on one source partition.
 #[derive(Debug)]
 struct Mark {
-    /// Offset of the first match passed on.
+    /// Where the query begins: its first match passed on, or where an owner began to match it.
     first: i64,
-    /// Offset of the last.
+    /// Grows when `first` moves: what was counted before stays counted.
+    beginning: u32,
+    /// Offset of the last match passed on; -1 before the first.
     last: i64,
     /// Epoch of the counters below.
     epoch: u32,
@@ -50,8 +59,11 @@ struct Mark {
     came: i64,
     /// Of these, early ones.
     early: i64,
-    /// Passed on since the last statement of any epoch.
-    passed: i64,
+    /// Offsets passed on since the last statement of any epoch, ascending. A worker states each second.
+    passed: Vec<i64>,
+    /// Matches withdrawn and not yet counted again; they come back until a range reaches `withdrawn_to`.
+    withdrawn: i64,
+    withdrawn_to: i64,
 }
 
 /// Cumulative; the difference of two is what happened in between.
@@ -61,23 +73,16 @@ pub(crate) struct Counts {
     pub(crate) matched: i64,
     /// Matches passed on up to the last statements.
     pub(crate) passed: i64,
-    /// Matches that workers said they withheld. Includes ranges withdrawn since, so it is an upper bound.
-    pub(crate) left_out: i64,
+    /// Workers may withhold matches, because of the query's limit.
+    pub(crate) limited: bool,
 }
 
 impl Counts {
-    /// What a member that starts now begins at: matches passed on since the last statement are already
-    /// behind it, although no range counts them yet.
-    fn with_open(mut self, open: i64) -> Self {
-        self.matched += open;
-        self.passed += open;
-        self
-    }
-
-    /// Matches that came to nobody, as far as workers account for them.
+    /// Matches that came to nobody because workers withheld them. What is missing of a query without a limit
+    /// is no such match, and not hidden among them.
     pub(crate) fn withheld_since(&self, start: &Self) -> i64 {
         let missing = (self.matched - self.passed) - (start.matched - start.passed);
-        missing.clamp(0, self.left_out - start.left_out)
+        if self.limited { missing.max(0) } else { 0 }
     }
 }
 
@@ -90,6 +95,7 @@ impl Group {
             filter: filter.to_owned(),
             lane,
             revision: None,
+            known_since: None,
             marks: HashMap::new(),
             counts: Counts::default(),
             members: Vec::new(),
@@ -109,14 +115,10 @@ impl Group {
         offset: i64,
         counted_before: i64,
     ) -> bool {
-        let mark = self.marks.entry(at).or_insert(Mark {
-            first: offset,
-            last: -1,
-            epoch,
-            came: 0,
-            early: 0,
-            passed: 0,
-        });
+        let mark = self
+            .marks
+            .entry(at)
+            .or_insert_with(|| Mark::new(offset, epoch));
         mark.reach(epoch);
         mark.came += 1;
         if offset < mark.first || offset < counted_before {
@@ -126,25 +128,56 @@ impl Group {
         let pass = offset > mark.last;
         if pass {
             mark.last = offset;
-            mark.passed += 1;
+            mark.passed.push(offset);
         }
         pass
     }
 
-    /// Counts a range. `complete`: all its match records came to this group, unless something was lost.
+    /// The partition's owner does not match the query below `first`. What was passed on there is counted now,
+    /// for good; should a later owner begin further back, what it finds there is no longer the query's.
+    pub(crate) fn begin(&mut self, at: PartitionId, epoch: u32, first: i64) {
+        let mark = self
+            .marks
+            .entry(at)
+            .or_insert_with(|| Mark::new(first, epoch));
+        let passed = mark.take_passed(first);
+        self.counts.passed += passed;
+        self.counts.matched += passed;
+        mark.first = mark.first.max(first);
+        mark.beginning += 1;
+    }
+
+    /// Matches passed on since the last statement, below `end`: when a new owner begins there, no range
+    /// will ever count them. Counts them; returns what was added to `matched`.
+    pub(crate) fn count_unstated(&mut self, at: PartitionId, end: i64) -> i64 {
+        let Some(mark) = self.marks.get_mut(&at) else {
+            return 0;
+        };
+        let matched = mark.take_passed(end);
+        self.counts.passed += matched;
+        self.counts.matched += matched;
+        matched
+    }
+
+    /// Counts a range, of whose matches `matched` are the query's. `complete`: all its match records came to this group, unless something was lost.
     /// Returns what was added to `matched`.
     pub(crate) fn count(
         &mut self,
         at: PartitionId,
-        epoch: u32,
-        matched: u64,
-        left_out: u64,
+        range: &Range,
+        (matched, left_out): (u64, u64),
         complete: bool,
     ) -> i64 {
         let (mut came, mut early) = (0, 0);
+        if matched > 0 {
+            // All of it may have been left out: it must be possible to withdraw it all the same.
+            let mark = || Mark::new(range.begin, range.epoch);
+            self.marks.entry(at).or_insert_with(mark);
+        }
         if let Some(mark) = self.marks.get_mut(&at) {
-            mark.reach(epoch);
-            self.counts.passed += std::mem::take(&mut mark.passed);
+            mark.reach(range.epoch);
+            // What a former owner sent from `end` on will be in a range to come.
+            self.counts.passed += mark.take_passed(range.end);
             came = std::mem::take(&mut mark.came);
             early = std::mem::take(&mut mark.early);
         }
@@ -155,24 +188,54 @@ impl Group {
             matched = matched.min(came.saturating_add(left_out));
         }
         matched = (matched - early).max(0);
-        self.counts.left_out = self.counts.left_out.saturating_add(left_out);
+        if let Some(mark) = self.marks.get_mut(&at) {
+            mark.withdrawn = if range.end < mark.withdrawn_to {
+                (mark.withdrawn - matched).max(0)
+            } else {
+                0
+            };
+        }
+        self.counts.limited |= left_out > 0 || self.limit().is_some();
         self.counts.matched = self.counts.matched.saturating_add(matched);
         matched
     }
 
-    /// Takes back what a range had added.
-    pub(crate) fn withdraw(&mut self, matched: i64) {
-        self.counts.matched -= matched;
+    /// Takes back what a range up to `end` had added: a new owner reads it again.
+    pub(crate) fn withdraw(&mut self, at: PartitionId, count: &QueryCount, end: i64) {
+        let Some(mark) = self.marks.get_mut(&at) else {
+            return;
+        };
+        if count.serial == self.serial && count.beginning == mark.beginning {
+            self.counts.matched -= count.matched;
+            mark.withdrawn += count.matched;
+            mark.withdrawn_to = end;
+        }
+    }
+
+    /// How to take `matched` back later.
+    pub(crate) fn receipt(&self, at: PartitionId, id: QueryId, matched: i64) -> QueryCount {
+        QueryCount {
+            id,
+            serial: self.serial,
+            beginning: self.marks.get(&at).map_or(0, |mark| mark.beginning),
+            matched,
+        }
     }
 
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Where a member that joins now starts counting.
+    /// Where a member that joins now starts counting: what was passed on is behind it, although ranges are
+    /// yet to count it, for the first time or again.
     pub(crate) fn start(&self) -> Counts {
-        self.counts
-            .with_open(self.marks.values().map(|mark| mark.passed).sum())
+        let mut start = self.counts;
+        for mark in self.marks.values() {
+            let open = i64::try_from(mark.passed.len()).unwrap_or(i64::MAX);
+            start.passed += open;
+            start.matched += open + mark.withdrawn;
+        }
+        start
     }
 
     /// The largest rate anybody needs; none is no limit and beats all.
@@ -198,6 +261,27 @@ impl Group {
 }
 
 impl Mark {
+    fn new(first: i64, epoch: u32) -> Self {
+        Self {
+            first,
+            beginning: 0,
+            last: -1,
+            epoch,
+            came: 0,
+            early: 0,
+            passed: Vec::new(),
+            withdrawn: 0,
+            withdrawn_to: 0,
+        }
+    }
+
+    /// Forgets the offsets passed on below `end`; says how many they are.
+    fn take_passed(&mut self, end: i64) -> i64 {
+        let below = self.passed.partition_point(|offset| *offset < end);
+        self.passed.drain(..below);
+        i64::try_from(below).unwrap_or(i64::MAX)
+    }
+
     fn reach(&mut self, epoch: u32) {
         if epoch != self.epoch {
             self.epoch = epoch;

@@ -3,7 +3,11 @@
 //! Pure: records, answers of the registry and the time come in; what viewers are told goes into their
 //! queues. The caller holds the lock, reads Kafka and speaks to the registry.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use clickstream_registry::{QueryId, Served, StandingName, Wanted};
 use clickstream_wire::{Match, Progress, Range};
@@ -11,7 +15,7 @@ use clickstream_wire::{Match, Progress, Range};
 use super::{
     EndReason, GapRange, GapReason, Outbound, Status,
     group::Group,
-    lane::{Accepted, Lane, PartitionId, QueryCount, Sources},
+    lane::{Accepted, Lane, PartitionId, QueryCount, Scanned, Sources},
     projection::Encoder,
     subscription::{Member, Now, Terms},
 };
@@ -27,6 +31,8 @@ pub(crate) struct Hub {
     members: HashMap<u64, QueryId>,
     /// Connections that got events, to be woken once at the end of a batch.
     touched: Vec<Arc<Outbound>>,
+    /// Why no subscription may begin any more.
+    closing: Option<(EndReason, &'static str)>,
     /// Numbers records, groups, members and tickets.
     sequence: u64,
     metrics: Metrics,
@@ -47,6 +53,7 @@ impl Hub {
             groups: HashMap::new(),
             members: HashMap::new(),
             touched: Vec::new(),
+            closing: None,
             sequence: 0,
             metrics,
         }
@@ -109,8 +116,17 @@ impl Hub {
         };
         let lane = self.lanes.get(&group.lane);
         member.enter(ticket.query.to_string(), group, lane);
-        if let Some(lane) = lane {
-            member.settle(lane, now);
+        if let (Some(lane), Some(revision)) = (lane, group.revision) {
+            member.settle(lane, revision, now);
+        }
+        if let Some((reason, message)) = self.closing {
+            // Who comes while all are sent away is sent away, too.
+            member.tell(Status::Ended {
+                reason,
+                message: message.to_owned(),
+                error: None,
+            });
+            return;
         }
         self.members.insert(member.id, ticket.query);
         group.members.push(member);
@@ -145,8 +161,9 @@ impl Hub {
         Some(query)
     }
 
-    /// Ends all subscriptions.
-    pub(crate) fn end_all(&mut self, reason: EndReason, message: &str) {
+    /// Ends all subscriptions, and those that begin later at once.
+    pub(crate) fn end_all(&mut self, reason: EndReason, message: &'static str) {
+        self.closing = Some((reason, message));
         let members: Vec<u64> = self.members.keys().copied().collect();
         for member in members {
             self.end(member, reason, message);
@@ -180,6 +197,7 @@ impl Hub {
         };
         group.lane = served.lane;
         group.revision = Some(served.revision);
+        group.known_since.get_or_insert(served.revision);
     }
 
     /// Where and at which revision the registry has a query, as last answered.
@@ -193,6 +211,8 @@ impl Hub {
         let Some(group) = self.groups.get_mut(&query) else {
             return;
         };
+        group.revision = None;
+        group.known_since = None;
         let Some(lane) = self.lanes.get(&group.lane) else {
             return;
         };
@@ -261,6 +281,16 @@ impl Hub {
             .rate()
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_live(&self, member: u64) -> bool {
+        let group = self
+            .members
+            .get(&member)
+            .and_then(|query| self.groups.get(query));
+        let mut members = group.into_iter().flat_map(|group| &group.members);
+        members.any(|other| other.id == member && other.is_live())
+    }
+
     /// Running subscriptions.
     pub(crate) fn subscriptions(&self) -> usize {
         self.members.len()
@@ -324,11 +354,13 @@ impl Hub {
             .groups
             .values_mut()
             .filter(|group| group.lane == lane_number);
-        for member in groups
-            .flat_map(|group| &mut group.members)
-            .filter(|member| !member.is_live())
-        {
-            member.settle(lane, now);
+        for group in groups {
+            let Some(revision) = group.revision else {
+                continue;
+            };
+            for member in group.members.iter_mut().filter(|member| !member.is_live()) {
+                member.settle(lane, revision, now);
+            }
         }
     }
 
@@ -343,17 +375,7 @@ impl Hub {
         let Some(accepted) = lane.state(at, revision, range, sequence) else {
             return;
         };
-        for count in &accepted.withdrawn {
-            if let Some(group) = self.groups.get_mut(&count.id)
-                && group.serial == count.serial
-            {
-                group.withdraw(count.matched);
-            }
-        }
-        let counted = self.count(lane_number, at, range, &accepted);
-        if let Some(lane) = self.lanes.get_mut(&lane_number) {
-            lane.keep(at, counted);
-        }
+        self.count(lane_number, at, revision, range, &accepted);
         if let Some((from, to)) = accepted.torn {
             self.tell_gap(
                 lane_number,
@@ -368,59 +390,106 @@ impl Hub {
                 vec![gap_range(range, from, to)],
             );
         }
-        self.added(at, range, &accepted);
+        self.cover(lane_number, at, revision, range, &accepted);
     }
 
     /// Adds a range's counts to the groups of its lane.
     fn count(
         &mut self,
-        lane_number: u32,
+        lane: u32,
         at: PartitionId,
+        revision: u64,
         range: &Range,
         accepted: &Accepted,
-    ) -> Vec<QueryCount> {
+    ) {
+        let Some(lane_state) = self.lanes.get_mut(&lane) else {
+            return;
+        };
         let stated: HashMap<QueryId, (u64, u64)> = range
             .queries
             .iter()
             .map(|of| (of.id, (of.matched, of.left_out)))
             .collect();
-        let mut counted = Vec::new();
-        let Some(lane) = self.lanes.get(&lane_number) else {
-            return counted;
-        };
-        for (id, group) in self
-            .groups
-            .iter_mut()
-            .filter(|(_, group)| group.lane == lane_number)
-        {
-            let (matched, left_out) = stated.get(id).copied().unwrap_or_default();
+        let added: HashSet<QueryId> = range.added.iter().map(|(query, _)| *query).collect();
+        let mut withdrawn: HashMap<QueryId, Vec<&QueryCount>> = HashMap::new();
+        for count in &accepted.withdrawn {
+            withdrawn.entry(count.id).or_default().push(count);
+        }
+        let (mut unstated, mut counted) = (Vec::new(), Vec::new());
+        let groups = self.groups.iter_mut();
+        for (id, group) in groups.filter(|(_, group)| group.lane == lane) {
+            // Whether the query was matched in the range at all.
+            let known = group
+                .known_since
+                .map(|since| since <= revision && !added.contains(id));
+            if let Some(end) = accepted.taken_over_at.filter(|_| known != Some(false)) {
+                for count in withdrawn.get(id).into_iter().flatten() {
+                    group.withdraw(at, count, end);
+                }
+                let matched = group.count_unstated(at, range.begin);
+                unstated.extend((matched > 0).then(|| group.receipt(at, *id, matched)));
+            }
+            let mut counts = stated.get(id).copied().unwrap_or_default();
+            if known == Some(false) {
+                // What the former owner stated was matched and passed on: it stays counted.
+                let first = range.end.max(accepted.taken_over_at.unwrap_or(0));
+                group.begin(at, range.epoch, first);
+                counts = (0, 0);
+            }
             let since_before = accepted
                 .previous
                 .is_some_and(|previous| previous > group.created);
             let complete = accepted.complete && since_before;
-            let matched = group.count(at, range.epoch, matched, left_out, complete);
-            if matched > 0 {
-                counted.push(QueryCount {
-                    id: *id,
-                    serial: group.serial,
-                    matched,
-                });
-            }
-            for member in group.members.iter_mut().filter(|member| !member.is_live()) {
-                member.partition_stated(at, lane);
-            }
-        }
-        counted
-    }
-
-    /// Queries that workers did not match before an offset, although they had been live.
-    fn added(&mut self, at: PartitionId, range: &Range, accepted: &Accepted) {
-        for (query, first) in &range.added {
-            let Some(group) = self.groups.get_mut(query) else {
+            let matched = group.count(at, range, counts, complete);
+            counted.extend((matched > 0).then(|| group.receipt(at, *id, matched)));
+            let Some(revision) = group.revision else {
                 continue;
             };
-            let since = group.outage.remove(&at).or(accepted.taken_over_at);
-            let Some(since) = since.filter(|since| since < first) else {
+            // A query that is not listed was matched from the range's begin on.
+            let scanned = if added.contains(id) {
+                Scanned::default()
+            } else {
+                accepted.scanned
+            };
+            for member in group.members.iter_mut().filter(|member| !member.is_live()) {
+                member.partition_stated(at, lane_state, revision, scanned);
+            }
+        }
+        if let Some(end) = accepted.taken_over_at {
+            lane_state.keep(at, end, unstated);
+        }
+        lane_state.keep(at, range.begin, counted);
+    }
+
+    /// Finds queries that were live and then not matched for a while: a new owner did not know them yet, or
+    /// the registry had lost them. Once they are matched again, their viewers are told from where to where.
+    fn cover(
+        &mut self,
+        lane: u32,
+        at: PartitionId,
+        revision: u64,
+        range: &Range,
+        accepted: &Accepted,
+    ) {
+        let before = accepted.taken_over_at.unwrap_or(range.begin);
+        let groups = self
+            .groups
+            .iter_mut()
+            .filter(|(_, group)| group.lane == lane);
+        for (query, group) in groups {
+            // While it is registered again, no statement can speak of it.
+            let Some(registered) = group.revision else {
+                continue;
+            };
+            if revision < registered {
+                if group.members.iter().any(Member::is_live) {
+                    group.outage.entry(at).or_insert(before);
+                }
+                continue;
+            }
+            let since = group.outage.remove(&at).unwrap_or(before);
+            let added = range.added.iter().find(|(added, _)| added == query);
+            let Some((_, first)) = added.filter(|(_, first)| since < *first) else {
                 continue;
             };
             for member in group.members.iter().filter(|member| member.is_live()) {

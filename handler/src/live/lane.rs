@@ -91,7 +91,7 @@ struct Partition {
     current: bool,
     totals: Scanned,
     history: VecDeque<Counted>,
-    /// Counts before this offset are no longer kept apart.
+    /// Counts before this offset can no longer be withdrawn.
     forgotten_before: i64,
     /// Records of the lane were lost after this source offset.
     torn_from: Option<i64>,
@@ -122,6 +122,8 @@ pub(crate) struct QueryCount {
     pub(crate) id: QueryId,
     /// Which of the groups that this query has had.
     pub(crate) serial: u64,
+    /// Which beginning of the query on the partition.
+    pub(crate) beginning: u32,
     pub(crate) matched: i64,
 }
 
@@ -138,6 +140,8 @@ pub(crate) struct Accepted {
     pub(crate) taken_over_at: Option<i64>,
     /// Source offsets whose matches may have been lost on the lane.
     pub(crate) torn: Option<(i64, i64)>,
+    /// What the range added to the totals.
+    pub(crate) scanned: Scanned,
 }
 
 impl Lane {
@@ -167,11 +171,14 @@ impl Lane {
         Some(accepted)
     }
 
-    /// Keeps what the last range of `at` counted for queries, so that it can be withdrawn. A range
-    /// without offsets counts nothing: `queries` is then empty.
-    pub(crate) fn keep(&mut self, at: PartitionId, queries: Vec<QueryCount>) {
-        let partition = self.partitions.get_mut(&at);
-        if let Some(counted) = partition.and_then(|partition| partition.history.back_mut())
+    /// Keeps what was counted for queries from `begin` on, by the last range of `at` or before it, so that
+    /// it can be withdrawn. What has no offsets counts nothing: `queries` is then empty.
+    pub(crate) fn keep(&mut self, at: PartitionId, begin: i64, queries: Vec<QueryCount>) {
+        let Some(partition) = self.partitions.get_mut(&at) else {
+            return;
+        };
+        let mut newest = partition.history.iter_mut().rev();
+        if let Some(counted) = newest.find(|counted| counted.begin == begin)
             && !queries.is_empty()
         {
             counted.queries = queries;
@@ -321,12 +328,15 @@ impl Partition {
             torn: torn_from
                 .map(|from| (from, range.end))
                 .filter(|(from, to)| from < to),
+            scanned: Scanned::default(),
         };
         if !self.current
             && let Some(last) = previous
         {
             accepted.taken_over_at = Some(last.end);
             self.withdraw(range.begin, &mut accepted.withdrawn);
+            // Nobody states what the former owner did between its last range and here.
+            self.remember(last.end, range.begin, Scanned::default());
         }
         self.current = true;
         self.last = Some(Statement {
@@ -336,20 +346,24 @@ impl Partition {
             time_ms: range.time_ms,
             lag_records: range.lag_records,
         });
-        self.count(range);
+        accepted.scanned = self.count(range);
         accepted
     }
 
     /// Takes back what older epochs counted from `begin` on.
     fn withdraw(&mut self, begin: i64, withdrawn: &mut Vec<QueryCount>) {
-        // A commit is the end of a range, so no range lies across `begin`.
         while let Some(counted) = self.history.pop_back_if(|counted| counted.begin >= begin) {
             self.totals -= counted.scanned;
             withdrawn.extend(counted.queries);
         }
+        // A commit is the end of a range, so only an owner that did not use the lane before it came here
+        // can begin inside one.
+        if let Some(across) = self.history.back().filter(|counted| counted.end > begin) {
+            self.forgotten_before = self.forgotten_before.max(across.end);
+        }
     }
 
-    fn count(&mut self, range: &Range) {
+    fn count(&mut self, range: &Range) -> Scanned {
         let mut scanned = Scanned {
             scanned: range.scanned.try_into().unwrap_or(i64::MAX),
             unreadable: range.unreadable.try_into().unwrap_or(i64::MAX),
@@ -358,20 +372,26 @@ impl Partition {
         // without compaction are its records, so the difference is how many these are.
         let again = self.forgotten_before.min(range.end) - range.begin;
         scanned.scanned -= again.clamp(0, scanned.scanned);
+        scanned.unreadable = scanned.unreadable.min(scanned.scanned);
         self.totals += scanned;
-        if range.begin == range.end {
+        self.remember(range.begin, range.end, scanned);
+        scanned
+    }
+
+    fn remember(&mut self, begin: i64, end: i64, scanned: Scanned) {
+        if begin >= end {
             return;
         }
         self.history.push_back(Counted {
-            begin: range.begin,
-            end: range.end,
+            begin,
+            end,
             scanned,
             queries: Vec::new(),
         });
         if self.history.len() > MAX_HISTORY
             && let Some(oldest) = self.history.pop_front()
         {
-            self.forgotten_before = oldest.end;
+            self.forgotten_before = self.forgotten_before.max(oldest.end);
         }
     }
 }

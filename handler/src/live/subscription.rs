@@ -65,7 +65,6 @@ pub(crate) struct Member {
     warned: bool,
     /// Which partitions already count, until the subscription is live; then none.
     pending: Option<HashSet<PartitionId>>,
-    revision: u64,
     start: Counts,
     scanned_start: Scanned,
     /// What former queries of a moved subscription added up to.
@@ -97,7 +96,6 @@ impl Member {
             expires_at: Time(now.time.0.saturating_add(ttl_ms)),
             warned: false,
             pending: None,
-            revision: 0,
             start: Counts::default(),
             scanned_start: Scanned::default(),
             carried: Totals::default(),
@@ -109,13 +107,14 @@ impl Member {
     /// Starts to count with `group` and to wait for its revision on `lane`.
     pub(crate) fn enter(&mut self, query: String, group: &Group, lane: Option<&Lane>) {
         self.start = group.start();
-        self.revision = group.revision.unwrap_or(u64::MAX);
         self.scanned_start = Scanned::default();
         let mut crossed = HashSet::new();
-        for (at, _) in lane.iter().flat_map(|lane| lane.scanned()) {
-            if let Some(scanned) = lane.and_then(|lane| lane.reached(at, self.revision)) {
-                self.scanned_start += scanned;
-                crossed.insert(at);
+        if let (Some(lane), Some(revision)) = (lane, group.revision) {
+            for (at, _) in lane.scanned() {
+                if let Some(scanned) = lane.reached(at, revision) {
+                    self.scanned_start += scanned;
+                    crossed.insert(at);
+                }
             }
         }
         self.pending = Some(crossed);
@@ -143,22 +142,29 @@ impl Member {
         self.pending.is_none()
     }
 
-    /// A partition was stated at a revision: from here on its records count.
-    pub(crate) fn partition_stated(&mut self, at: PartitionId, lane: &Lane) {
+    /// A partition was stated: its records count once its owner runs `revision`, the query's. `range` is what
+    /// the statement's own range counted, if the query was matched in it already.
+    pub(crate) fn partition_stated(
+        &mut self,
+        at: PartitionId,
+        lane: &Lane,
+        revision: u64,
+        range: Scanned,
+    ) {
         if let Some(crossed) = &mut self.pending
-            && let Some(scanned) = lane.reached(at, self.revision)
+            && let Some(scanned) = lane.reached(at, revision)
             && crossed.insert(at)
         {
-            self.scanned_start += scanned;
+            self.scanned_start += scanned - range;
         }
     }
 
-    /// Becomes live when every partition runs the query.
-    pub(crate) fn settle(&mut self, lane: &Lane, now: Now) {
+    /// Becomes live when every partition's owner runs `revision`, the query's.
+    pub(crate) fn settle(&mut self, lane: &Lane, revision: u64, now: Now) {
         let Some(settled) = lane.settled() else {
             return;
         };
-        if settled.revision < self.revision {
+        if settled.revision < revision {
             return;
         }
         let Some(crossed) = self.pending.take() else {
@@ -235,10 +241,14 @@ impl Member {
         let scanned = lane.map_or(self.scanned_start, |lane| lane.totals) - self.scanned_start;
         let positive = |count: i64| u64::try_from(count).unwrap_or(0);
         let withheld = positive(group.withheld_since(&self.start));
+        let matched = self.carried.matched + positive(group.matched - self.start.matched);
+        let unreadable = self.carried.unreadable + positive(scanned.unreadable);
+        let scanned = self.carried.scanned + positive(scanned.scanned);
         let now = Totals {
-            scanned: self.carried.scanned + positive(scanned.scanned),
-            matched: self.carried.matched + positive(group.matched - self.start.matched),
-            unreadable: self.carried.unreadable + positive(scanned.unreadable),
+            // The last matches of an owner that is gone may lie in a range that nobody ever stated.
+            scanned: scanned.max(matched + unreadable),
+            matched,
+            unreadable,
             over_rate: self.carried.over_rate + self.over_rate + withheld,
         };
         self.shown = Totals {
