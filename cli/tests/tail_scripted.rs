@@ -49,7 +49,6 @@ struct Stomp {
 }
 
 impl Stomp {
-    #[expect(clippy::result_large_err, reason = "the library wants such a callback")]
     /// Takes a connection as far as its SUBSCRIBE, and gives that.
     fn accept(stream: TcpStream) -> (Stomp, Frame) {
         let protocol = |_: &Request, mut response: Response| {

@@ -33,9 +33,11 @@ impl Broker {
             own.create_topic(topic, partitions, 1)
                 .with_context(|| format!("creating topic `{topic}`"))?;
         }
+        // It answers a fetch that finds nothing only when its time is over, whatever comes meanwhile.
+        let prompt = ("fetch.wait.max.ms".to_owned(), "10".to_owned());
         let cluster = Cluster {
             brokers: own.bootstrap_servers(),
-            settings: Vec::new(),
+            settings: vec![prompt],
         };
         Ok(Broker {
             cluster,

@@ -80,8 +80,11 @@ async fn demo(args: Args) -> anyhow::Result<()> {
     let url = format!("http://{}", listener.local_addr()?);
     eprintln!("starting at {url}");
 
-    let broker = Broker::start(args.brokers.filter(is_given), args.kafka_config)?;
-    let registry = registry(args.database_url.filter(is_given)).await?;
+    let broker = Broker::start(
+        args.brokers.filter(|given| is_given(given)),
+        args.kafka_config,
+    )?;
+    let registry = registry(args.database_url.filter(|given| is_given(given))).await?;
     let sender = Sender::connect(broker.cluster(), SOURCE_TOPIC, Some(SOURCE_PARTITIONS)).await?;
 
     let mut parts = JoinSet::new();
@@ -121,7 +124,7 @@ async fn demo(args: Args) -> anyhow::Result<()> {
 }
 
 /// An empty variable, as `make demo BROKERS=` sets it, means that there is none.
-fn is_given(value: &String) -> bool {
+fn is_given(value: &str) -> bool {
     !value.is_empty()
 }
 

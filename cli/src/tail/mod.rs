@@ -61,14 +61,14 @@ pub(crate) struct Args {
     #[arg(long)]
     rate: Option<u32>,
     /// End after so much time even if the server would allow more: 90s, 8h
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_time)]
     ttl: Option<Duration>,
     /// End after this many events
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// End after this time, counted from the start: 30s, 5m. With --count, exit code 3 says
     /// that it came first [default: none]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_time)]
     timeout: Option<Duration>,
     /// How to talk with the server
     #[arg(long, value_enum, default_value_t = Transport::Stomp)]
@@ -205,6 +205,14 @@ fn parse_url(text: &str) -> Result<Url, String> {
     }
 }
 
+/// A time with its unit; a bare number counts seconds.
+fn parse_time(text: &str) -> Result<Duration, humantime::DurationError> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text),
+    }
+}
+
 fn parse_query(text: &str) -> Result<String, String> {
     match text.split_once('/') {
         Some((namespace, name))
@@ -246,6 +254,16 @@ mod tests {
             "http://",
         ] {
             assert!(parse_url(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_have_a_unit_or_are_seconds() {
+        for (text, seconds) in [("30s", 30), ("5m", 300), ("1h 1s", 3601), ("7", 7)] {
+            assert_eq!(parse_time(text).unwrap(), Duration::from_secs(seconds));
+        }
+        for wrong in ["", "s", "-1s", "5 apples"] {
+            assert!(parse_time(wrong).is_err(), "{wrong}");
         }
     }
 
