@@ -349,6 +349,14 @@ impl Checker<'_> {
     ) -> Result<Known> {
         use Operator as O;
         use Type as T;
+        if let (O::In, Kind::List(elements)) = (operator, &right.kind) {
+            for element in elements {
+                if let Kind::Literal(literal) = &element.kind {
+                    let kinds = (kinds.0, Some(literal_kind(literal)));
+                    self.binary(O::Equal, kinds, left, element, element.span)?;
+                }
+            }
+        }
         let numbers = |a, b| is_number(a) && is_number(b);
         let fits = match (operator, kinds) {
             (_, (None, None)) => true,

@@ -81,7 +81,12 @@ fn constant() -> impl Strategy<Value = String> {
 /// An expression over the variable `x` too, if one is in scope.
 fn expression() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![3 => field(), 3 => constant(), 1 => Just("x".to_owned())];
-    leaf.prop_recursive(5, 40, 4, |inner| {
+    let any = leaf.prop_recursive(5, 40, 4, |inner| {
+        // Most kinds would be refused together; of unknown kind they are evaluated.
+        let inner = prop_oneof![
+            1 => inner.clone(),
+            2 => inner.prop_map(|expression| format!("dyn({expression})")),
+        ];
         let two = (inner.clone(), inner.clone());
         prop_oneof![
             4 => (two.clone(), prop::sample::select(vec![
@@ -110,6 +115,60 @@ fn expression() -> impl Strategy<Value = String> {
             2 => (two.clone(), prop::sample::select(vec!["all", "exists", "exists_one", "filter", "map"]))
                 .prop_map(|((a, b), f)| format!("({a}).{f}(x, {b})")),
             1 => (two, inner).prop_map(|((a, b), c)| format!("({a}).map(x, {b}, {c})")),
+        ]
+    });
+    prop_oneof![any, clauses()]
+}
+
+/// What people write: clauses over one field each, joined.
+fn clauses() -> impl Strategy<Value = String> {
+    let scalar = prop::sample::select(vec![
+        "0",
+        "1",
+        "2u",
+        "1.5",
+        "-1",
+        "\"a\"",
+        "\"ab\"",
+        "\"\"",
+        "true",
+        "null",
+        "9007199254740993",
+    ]);
+    let text = prop::sample::select(vec!["\"a\"", "\"b\"", "\"\"", "'ä'", "r'^a'", "r'\\w$'"]);
+    let clause = prop_oneof![
+        (
+            field(),
+            prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]),
+            scalar.clone()
+        )
+            .prop_map(|(field, operator, scalar)| format!("{field} {operator} {scalar}")),
+        (scalar.clone(), field()).prop_map(|(scalar, field)| format!("{scalar} == {field}")),
+        (field(), prop::collection::vec(scalar.clone(), 0..4))
+            .prop_map(|(field, all)| format!("{field} in [{}]", all.join(", "))),
+        scalar
+            .clone()
+            .prop_map(|scalar| format!("{scalar} in event.list")),
+        (
+            field(),
+            prop::sample::select(vec!["startsWith", "endsWith", "contains", "matches"]),
+            text
+        )
+            .prop_map(|(field, function, text)| format!("{field}.{function}({text})")),
+        field().prop_map(|field| format!("has({field})")),
+        field().prop_map(|field| format!("size({field}) > 1")),
+        field(),
+        (field(), scalar.clone())
+            .prop_map(|(field, scalar)| format!("{field}.exists(x, x == {scalar})")),
+        (field(), scalar)
+            .prop_map(|(field, scalar)| format!("{field}.all(x, x != {scalar} && x != 2)")),
+    ];
+    clause.prop_recursive(4, 16, 4, |inner| {
+        prop_oneof![
+            3 => prop::collection::vec(inner.clone(), 2..5).prop_map(|all| format!("({})", all.join(" && "))),
+            3 => prop::collection::vec(inner.clone(), 2..5).prop_map(|all| format!("({})", all.join(" || "))),
+            2 => inner.clone().prop_map(|a| format!("!({a})")),
+            1 => (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
         ]
     })
 }
@@ -196,13 +255,26 @@ fn matched(filter: &Filter, event: &str) -> bool {
     keys == [7]
 }
 
+/// `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    ProptestConfig {
+        cases: default.cases.max(5_000),
+        ..default
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn engine_and_reference_agree(text in expression(), event in event()) {
         let Ok(filter) = Filter::parse(&text) else { return Ok(()) };
         let (engine, reference) = results(&filter, &event);
+
         let same = match (engine, &reference) {
             (ExplainedResult::Match, Outcome::Match) => true,
             (ExplainedResult::NoMatch, Outcome::NoMatch) => true,
