@@ -5,7 +5,6 @@
 //! stands, `a["b"]` for `a.b`, the order of constants behind `in`. Nothing else: constants are not computed
 //! and negations not moved, as that would make the text foreign to who wrote it.
 
-use crate::check::is_bool;
 use crate::function::Style;
 use crate::lexer::is_quoted_name;
 use crate::literal::{Literal, write_string};
@@ -93,7 +92,7 @@ fn junction(operands: Vec<Node>, kind: fn(Vec<Node>) -> Kind, and: bool) -> Node
     match operands.pop() {
         Some(only) if operands.is_empty() => {
             // `a && a` is `a`, unless `a` may be a number, which `&&` takes for an error.
-            if is_bool(&only) {
+            if only.is_bool() {
                 only
             } else {
                 Node::built(kind(vec![only.clone(), only]))

@@ -1,4 +1,4 @@
-//! What a filter may name and combine: variables, functions, kinds, regular expressions.
+//! What a filter may combine: kinds, regular expressions, and how much of all.
 //!
 //! Most of an event's kinds are unknown until it comes. What is known before, from constants, functions and
 //! the fields of `record`, is held together here, so that a filter that can never be true for a reason of
@@ -10,15 +10,13 @@ use crate::canonical;
 use crate::convert;
 use crate::error::{FilterError, FilterErrorKind, Span, closest};
 use crate::eval;
-use crate::function::{self, Function, Style};
+use crate::function::{Function, Style};
+use crate::kind::{Known, Type, arithmetic};
 use crate::limits;
 use crate::literal::Literal;
 use crate::regular::Regular;
-use crate::tree::{Call, Kind, Macro, MacroName, Node, Operator, Type};
+use crate::tree::{Call, Kind, Macro, MacroName, Node, Operator};
 use crate::value::Value;
-
-/// A kind, if it is known before the event is.
-type Known = Option<Type>;
 
 type Result<T> = std::result::Result<T, FilterError>;
 
@@ -32,94 +30,6 @@ const RECORD_FIELDS: [(&str, Known); 6] = [
     ("headers", Some(Type::Map)),
 ];
 
-/// The variable or type called `name`. `compared`: it stands where a constant often stands.
-pub(crate) fn variable(
-    text: &str,
-    span: Span,
-    name: &str,
-    scope: &[Box<str>],
-    compared: bool,
-) -> Result<Kind> {
-    match name {
-        "event" => return Ok(Kind::Event),
-        "record" => return Ok(Kind::Record),
-        _ => {}
-    }
-    if let Some(kind) = type_named(name) {
-        return Ok(Kind::Type(kind));
-    }
-    let error = FilterError::new(
-        FilterErrorKind::UnknownVariable,
-        text,
-        span,
-        format!("there is no variable `{name}`, only `event` and `record`"),
-    );
-    let known = scope.iter().map(AsRef::as_ref).chain(["event", "record"]);
-    let instead = match closest(name, known) {
-        Some(known) => known.to_owned(),
-        None if compared => format!("\"{name}\""),
-        None => format!("event.{name}"),
-    };
-    Err(error.suggest(instead))
-}
-
-/// The type that `name` denotes.
-pub(crate) fn type_named(name: &str) -> Option<Type> {
-    Type::EACH.into_iter().find(|kind| kind.as_str() == name)
-}
-
-/// Names of everything that is called on a value.
-pub(crate) fn member_names() -> impl Iterator<Item = &'static str> {
-    Function::names()
-        .filter(|name| {
-            Function::named(name).is_some_and(|function| function.style() != Style::Global)
-        })
-        .chain(MacroName::EACH.into_iter().map(MacroName::as_str))
-}
-
-/// The call of the function `name` with `arguments`, the first of which it is called on if `member`.
-pub(crate) fn call(
-    text: &str,
-    span: Span,
-    name: &str,
-    member: bool,
-    arguments: Vec<Node>,
-) -> Result<Kind> {
-    let error =
-        |message: String| FilterError::new(FilterErrorKind::UnknownFunction, text, span, message);
-    let Some(function) = Function::named(name) else {
-        if let Some(name) = MacroName::named(name) {
-            let usage = format!("list.{}(x, …)", name.as_str());
-            return Err(
-                error(format!("`{}` is called on a list or a map", name.as_str())).suggest(usage),
-            );
-        }
-        let known = Function::names()
-            .chain(MacroName::EACH.into_iter().map(MacroName::as_str))
-            .chain(["has"]);
-        let error = error(format!("there is no function `{name}`"));
-        return Err(
-            match function::foreign(name).or_else(|| closest(name, known)) {
-                Some(known) => error.suggest(known),
-                None => error,
-            },
-        );
-    };
-    let style_fits = match function.style() {
-        Style::Global => !member,
-        Style::Member => member,
-        Style::Both => true,
-    };
-    if !style_fits || !function.takes(arguments.len()) {
-        return Err(error(format!("`{name}` is written `{}`", function.usage())));
-    }
-    Ok(Kind::Call(Box::new(Call {
-        function,
-        arguments,
-        regular: None,
-    })))
-}
-
 /// Checks the kinds of a whole filter, and compiles its regular expressions.
 pub(crate) fn check(text: &str, node: &mut Node) -> Result<()> {
     let mut checker = Checker {
@@ -130,7 +40,7 @@ pub(crate) fn check(text: &str, node: &mut Node) -> Result<()> {
     let kind = match checker.kind(node) {
         // What names no event tests the language rather than events, and is left to its evaluation.
         Err(error)
-            if error.kind == FilterErrorKind::Type && node.is_constant() && is_bool(node) =>
+            if error.kind == FilterErrorKind::Type && node.is_constant() && node.is_bool() =>
         {
             None
         }
@@ -139,7 +49,10 @@ pub(crate) fn check(text: &str, node: &mut Node) -> Result<()> {
     match kind {
         None | Some(Type::Bool) => Ok(()),
         Some(kind) => {
-            let message = format!("the filter gives {}, not true or false", with_article(kind));
+            let message = format!(
+                "the filter gives {}, not true or false",
+                kind.with_article()
+            );
             let error = checker.error(node.span, message);
             // A constant says nothing about the event, whatever it is compared with.
             Err(if node.is_constant() {
@@ -177,7 +90,7 @@ impl Checker<'_> {
     fn kind(&mut self, node: &mut Node) -> Result<Known> {
         let span = node.span;
         Ok(match &mut node.kind {
-            Kind::Literal(literal) => Some(literal_kind(literal)),
+            Kind::Literal(literal) => Some(literal.kind()),
             Kind::Event => Some(Type::Map),
             Kind::Record => Some(Type::Map),
             Kind::Local(..) => None,
@@ -215,7 +128,7 @@ impl Checker<'_> {
             Kind::Negate(operand) => match self.kind(operand)? {
                 kind @ (None | Some(Type::Int | Type::Double)) => kind,
                 Some(kind) => {
-                    let message = format!("`-` cannot be put before {}", with_article(kind));
+                    let message = format!("`-` cannot be put before {}", kind.with_article());
                     return Err(self.error(span, message));
                 }
             },
@@ -243,7 +156,7 @@ impl Checker<'_> {
         match self.kind(node)? {
             None | Some(Type::Bool) => Ok(()),
             Some(kind) => {
-                let message = format!("{of} wants true or false, this is {}", with_article(kind));
+                let message = format!("{of} wants true or false, this is {}", kind.with_article());
                 let error = self.error(node.span, message);
                 Err(if node.is_constant() {
                     error
@@ -277,7 +190,7 @@ impl Checker<'_> {
         match kind {
             None | Some(Type::Map) => Ok(None),
             Some(kind) => {
-                let message = format!("{} has no fields", with_article(kind));
+                let message = format!("{} has no fields", kind.with_article());
                 Err(self.error(operand.span, message))
             }
         }
@@ -319,11 +232,11 @@ impl Checker<'_> {
             )
             | (Some(Type::List), None | Some(Type::Int | Type::Uint | Type::Double)) => Ok(None),
             (None | Some(Type::Map | Type::List), Some(by)) => {
-                let message = format!("`[…]` cannot look up {}", with_article(by));
+                let message = format!("`[…]` cannot look up {}", by.with_article());
                 Err(self.error(index.span, message))
             }
             (Some(of), _) => {
-                let message = format!("{} has no elements", with_article(of));
+                let message = format!("{} has no elements", of.with_article());
                 Err(self.error(operand.span, message))
             }
         }
@@ -333,7 +246,7 @@ impl Checker<'_> {
         match self.kind(key)? {
             None | Some(Type::Bool | Type::Int | Type::Uint | Type::String) => Ok(()),
             Some(kind) => {
-                let message = format!("{} cannot be a key of a map", with_article(kind));
+                let message = format!("{} cannot be a key of a map", kind.with_article());
                 Err(self.error(key.span, message))
             }
         }
@@ -352,12 +265,12 @@ impl Checker<'_> {
         if let (O::In, Kind::List(elements)) = (operator, &right.kind) {
             for element in elements {
                 if let Kind::Literal(literal) = &element.kind {
-                    let kinds = (kinds.0, Some(literal_kind(literal)));
+                    let kinds = (kinds.0, Some(literal.kind()));
                     self.binary(O::Equal, kinds, left, element, element.span)?;
                 }
             }
         }
-        let numbers = |a, b| is_number(a) && is_number(b);
+        let numbers = |a: Type, b: Type| a.is_number() && b.is_number();
         let fits = match (operator, kinds) {
             (_, (None, None)) => true,
             (O::Equal | O::NotEqual, (Some(a), Some(b))) => {
@@ -365,8 +278,8 @@ impl Checker<'_> {
             }
             (O::Equal | O::NotEqual, _) => true,
             (O::Less | O::LessEqual | O::Greater | O::GreaterEqual, kinds) => match kinds {
-                (Some(a), Some(b)) => numbers(a, b) || (a == b && is_ordered(a)),
-                (Some(kind), None) | (None, Some(kind)) => is_ordered(kind),
+                (Some(a), Some(b)) => numbers(a, b) || (a == b && a.is_ordered()),
+                (Some(kind), None) | (None, Some(kind)) => kind.is_ordered(),
                 (None, None) => true,
             },
             (O::In, (_, collection)) => matches!(collection, None | Some(T::List | T::Map)),
@@ -392,20 +305,20 @@ impl Checker<'_> {
         let message = match (operator, kinds) {
             (O::In, (_, Some(kind))) => format!(
                 "`in` looks into a list or a map, not into {}",
-                with_article(kind)
+                kind.with_article()
             ),
             (O::Equal | O::NotEqual, (Some(a), Some(b))) => {
-                format!("{} never equals {}", with_article(a), with_article(b))
+                format!("{} never equals {}", a.with_article(), b.with_article())
             }
             (_, (Some(a), Some(b))) => {
                 format!(
                     "`{sign}` does not take {} and {}",
-                    with_article(a),
-                    with_article(b)
+                    a.with_article(),
+                    b.with_article()
                 )
             }
             (_, (Some(kind), None) | (None, Some(kind))) => {
-                format!("`{sign}` does not take {}", with_article(kind))
+                format!("`{sign}` does not take {}", kind.with_article())
             }
             (_, (None, None)) => format!("`{sign}` does not fit"),
         };
@@ -416,8 +329,8 @@ impl Checker<'_> {
                 error.suggest(format!("{}.contains({})", text(right), text(left)))
             }
             // A number in quotes, or quotes forgotten around one.
-            (_, (Some(a), Some(b))) if is_number(a) && b == T::String => unquoted(error, right),
-            (_, (Some(a), Some(b))) if is_number(b) && a == T::String => unquoted(error, left),
+            (_, (Some(a), Some(b))) if a.is_number() && b == T::String => unquoted(error, right),
+            (_, (Some(a), Some(b))) if b.is_number() && a == T::String => unquoted(error, left),
             (_, (Some(T::Timestamp), Some(T::String))) => {
                 error.suggest(format!("timestamp({})", text(right)))
             }
@@ -484,7 +397,7 @@ impl Checker<'_> {
                 let message = format!(
                     "`{}` does not take {}",
                     call.function.as_str(),
-                    with_article(kind)
+                    kind.with_article()
                 );
                 return Err(self.error(argument.span, message));
             }
@@ -581,7 +494,7 @@ impl Checker<'_> {
                 let message = format!(
                     "`{}` goes over a list or a map, not {}",
                     each.name.as_str(),
-                    with_article(kind)
+                    kind.with_article()
                 );
                 return Err(self.error(each.range.span, message));
             }
@@ -622,90 +535,5 @@ fn unquoted(error: FilterError, node: &Node) -> FilterError {
             text.push(')');
             error.suggest(text)
         }
-    }
-}
-
-/// The kind of what `operator` makes of two kinds, if it takes them.
-pub(crate) fn arithmetic(operator: Operator, left: Type, right: Type) -> Known {
-    use Operator as O;
-    use Type as T;
-    match (operator, left, right) {
-        (O::Add | O::Subtract | O::Multiply | O::Divide, T::Int, T::Int)
-        | (O::Add | O::Subtract | O::Multiply | O::Divide, T::Uint, T::Uint)
-        | (O::Add | O::Subtract | O::Multiply | O::Divide, T::Double, T::Double)
-        | (O::Modulo, T::Int, T::Int)
-        | (O::Modulo, T::Uint, T::Uint)
-        | (O::Add, T::String, T::String)
-        | (O::Add, T::Bytes, T::Bytes)
-        | (O::Add, T::List, T::List)
-        | (O::Add | O::Subtract, T::Duration, T::Duration) => Some(left),
-        (O::Add, T::Timestamp, T::Duration)
-        | (O::Add, T::Duration, T::Timestamp)
-        | (O::Subtract, T::Timestamp, T::Duration) => Some(T::Timestamp),
-        (O::Subtract, T::Timestamp, T::Timestamp) => Some(T::Duration),
-        _ => None,
-    }
-}
-
-fn is_number(kind: Type) -> bool {
-    matches!(kind, Type::Int | Type::Uint | Type::Double)
-}
-
-/// Whether `<` and its like take values of this kind.
-fn is_ordered(kind: Type) -> bool {
-    is_number(kind)
-        || matches!(
-            kind,
-            Type::Bool | Type::String | Type::Bytes | Type::Timestamp | Type::Duration
-        )
-}
-
-fn literal_kind(literal: &Literal) -> Type {
-    match literal {
-        Literal::Null => Type::Null,
-        Literal::Bool(_) => Type::Bool,
-        Literal::Int(_) => Type::Int,
-        Literal::Uint(_) => Type::Uint,
-        Literal::Double(_) => Type::Double,
-        Literal::String(_) => Type::String,
-        Literal::Bytes(_) => Type::Bytes,
-    }
-}
-
-/// Whether `node` can be nothing but true, false or an error.
-pub(crate) fn is_bool(node: &Node) -> bool {
-    match &node.kind {
-        Kind::Literal(Literal::Bool(_))
-        | Kind::Has(..)
-        | Kind::Not(_)
-        | Kind::And(_)
-        | Kind::Or(_) => true,
-        Kind::Binary(operator, _) => !matches!(
-            operator,
-            Operator::Add
-                | Operator::Subtract
-                | Operator::Multiply
-                | Operator::Divide
-                | Operator::Modulo
-        ),
-        Kind::Call(call) => matches!(
-            call.function,
-            Function::Bool
-                | Function::Contains
-                | Function::EndsWith
-                | Function::Matches
-                | Function::StartsWith
-        ),
-        Kind::Macro(each) => !matches!(each.name, MacroName::Filter | MacroName::Map),
-        _ => false,
-    }
-}
-
-fn with_article(kind: Type) -> String {
-    match kind {
-        Type::Null => "null".to_owned(),
-        Type::Int => "an int".to_owned(),
-        Type::Bytes => "bytes".to_owned(),
-        kind => format!("a {}", kind.words()),
     }
 }

@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use crate::canonical;
-use crate::eval::{Evaluator, Fault, shown};
+use crate::eval::Evaluator;
+use crate::fault::Fault;
 use crate::filter::Filter;
 use crate::record::{Record, Unreadable};
 use crate::tree::{Kind, Node};
-use crate::value::Value;
+use crate::value::{Value, shown};
 
 /// How one filter came to its result on one record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -7,9 +7,10 @@
 //!
 //! # From text to result
 //!
-//! 1. [`mod@lexer`] and [`mod@parser`] make the tree ([`mod@tree`]); [`mod@check`] refuses what can never hold.
+//! 1. [`mod@lexer`] and [`mod@parser`] make the tree ([`mod@tree`]); [`mod@names`] and
+//!    [`mod@check`] refuse what is unknown or can never hold.
 //! 2. [`mod@canonical`] brings equal filters to one tree and one text; [`mod@class`] tells what it will cost.
-//! 3. [`mod@json`] reads the event; [`mod@eval`] gives the tree its value.
+//! 3. [`mod@json`] reads the event; [`mod@eval`] and [`mod@operation`] give the tree its value.
 //!
 //! # What is validated
 //!
@@ -31,12 +32,16 @@ mod convert;
 mod error;
 mod eval;
 mod explain;
+mod fault;
 mod filter;
 mod function;
 mod json;
+mod kind;
 mod lexer;
 pub mod limits;
 mod literal;
+mod names;
+mod operation;
 mod parser;
 mod path;
 mod projection;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::error::{FilterError, FilterErrorKind, Span};
+use crate::kind::Type;
 
 /// A constant.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,18 @@ pub(crate) enum Literal {
 }
 
 impl Literal {
+    pub(crate) fn kind(&self) -> Type {
+        match self {
+            Literal::Null => Type::Null,
+            Literal::Bool(_) => Type::Bool,
+            Literal::Int(_) => Type::Int,
+            Literal::Uint(_) => Type::Uint,
+            Literal::Double(_) => Type::Double,
+            Literal::String(_) => Type::String,
+            Literal::Bytes(_) => Type::Bytes,
+        }
+    }
+
     /// The one spelling of this value in canonical text.
     pub(crate) fn write(&self, out: &mut String) {
         // Writing to a string cannot fail.

@@ -6,11 +6,11 @@
 //! the text, and parses a registry of 100,000 filters in a fraction of a second. Crate `cel` parses the
 //! same text again in [`crate::reference`], and tests hold the two together.
 
-use crate::check;
 use crate::error::{FilterError, FilterErrorKind, Span, closest};
 use crate::lexer::{Lexed, Token, lex};
 use crate::limits;
 use crate::literal::{self, Literal};
+use crate::names;
 use crate::tree::{Kind, Macro, MacroName, Node, Operator};
 
 type Result<T> = std::result::Result<T, FilterError>;
@@ -178,7 +178,7 @@ impl<'t> Parser<'t> {
                 };
                 return error.suggest(format!(
                     ".{}(…)",
-                    closest(name, check::member_names()).unwrap_or(name)
+                    closest(name, names::member_names()).unwrap_or(name)
                 ));
             }
             "?" | ".?" => {
@@ -350,7 +350,7 @@ impl<'t> Parser<'t> {
         let start = operand.span;
         let mut arguments = vec![operand];
         let end = self.arguments(&mut arguments)?;
-        let kind = check::call(self.text, name.span, spelling, true, arguments)?;
+        let kind = names::call(self.text, name.span, spelling, true, arguments)?;
         self.node(kind, start.to(end))
     }
 
@@ -516,7 +516,7 @@ impl<'t> Parser<'t> {
             return Ok(node);
         }
         let compared = matches!(before, Some(Token::Symbol("==" | "!=" | "[" | ",")));
-        let kind = check::variable(self.text, name.span, spelling, &self.scope, compared).map_err(
+        let kind = names::variable(self.text, name.span, spelling, &self.scope, compared).map_err(
             |error| match (spelling.to_ascii_lowercase().as_str(), self.peek()) {
                 ("not", token) if token != Token::End => error.suggest("!"),
                 _ => error,
@@ -534,7 +534,7 @@ impl<'t> Parser<'t> {
         if self.slice(protobuf.span) != "protobuf" {
             return Ok(None);
         }
-        let Some(kind) = check::type_named(name) else {
+        let Some(kind) = names::type_named(name) else {
             return Ok(None);
         };
         let span = start.to(last.span);
@@ -554,7 +554,7 @@ impl<'t> Parser<'t> {
                 }
             }
         } else {
-            check::call(self.text, name, spelling, false, arguments)?
+            names::call(self.text, name, spelling, false, arguments)?
         };
         self.node(kind, name.to(end))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Span;
 use crate::function::Function;
+use crate::kind::Type;
 use crate::limits;
 use crate::literal::Literal;
 use crate::regular::Regular;
@@ -150,68 +151,6 @@ impl Operator {
     }
 }
 
-/// A kind of value, as `type(x)` tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Type {
-    Null,
-    Bool,
-    Int,
-    Uint,
-    Double,
-    String,
-    Bytes,
-    List,
-    Map,
-    Timestamp,
-    Duration,
-    Type,
-}
-
-impl Type {
-    pub(crate) const EACH: [Type; 12] = [
-        Type::Null,
-        Type::Bool,
-        Type::Int,
-        Type::Uint,
-        Type::Double,
-        Type::String,
-        Type::Bytes,
-        Type::List,
-        Type::Map,
-        Type::Timestamp,
-        Type::Duration,
-        Type::Type,
-    ];
-
-    /// Its name in CEL.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Type::Null => "null_type",
-            Type::Bool => "bool",
-            Type::Int => "int",
-            Type::Uint => "uint",
-            Type::Double => "double",
-            Type::String => "string",
-            Type::Bytes => "bytes",
-            Type::List => "list",
-            Type::Map => "map",
-            Type::Timestamp => "google.protobuf.Timestamp",
-            Type::Duration => "google.protobuf.Duration",
-            Type::Type => "type",
-        }
-    }
-
-    /// Its name in a sentence.
-    pub(crate) fn words(self) -> &'static str {
-        match self {
-            Type::Null => "null",
-            Type::Timestamp => "timestamp",
-            Type::Duration => "duration",
-            other => other.as_str(),
-        }
-    }
-}
-
 impl Node {
     pub(crate) fn new(kind: Kind, span: Span) -> Self {
         let mut deepest = 0;
@@ -243,6 +182,35 @@ impl Node {
 
     pub(crate) fn is_literal(&self) -> bool {
         matches!(self.kind, Kind::Literal(_))
+    }
+
+    /// Whether it can be nothing but true, false or an error.
+    pub(crate) fn is_bool(&self) -> bool {
+        match &self.kind {
+            Kind::Literal(Literal::Bool(_))
+            | Kind::Has(..)
+            | Kind::Not(_)
+            | Kind::And(_)
+            | Kind::Or(_) => true,
+            Kind::Binary(operator, _) => !matches!(
+                operator,
+                Operator::Add
+                    | Operator::Subtract
+                    | Operator::Multiply
+                    | Operator::Divide
+                    | Operator::Modulo
+            ),
+            Kind::Call(call) => matches!(
+                call.function,
+                Function::Bool
+                    | Function::Contains
+                    | Function::EndsWith
+                    | Function::Matches
+                    | Function::StartsWith
+            ),
+            Kind::Macro(each) => !matches!(each.name, MacroName::Filter | MacroName::Map),
+            _ => false,
+        }
     }
 
     /// Whether its value can be told without an event.

@@ -4,8 +4,10 @@ use std::cmp::Ordering;
 use std::ops::Deref;
 use std::rc::Rc;
 
+use crate::convert;
+use crate::kind::Type;
 use crate::limits;
-use crate::tree::Type;
+use crate::literal::{Literal, write_string};
 
 /// A value. Cloning is cheap: texts are borrowed or shared, lists and maps shared.
 #[derive(Clone, Debug)]
@@ -271,4 +273,71 @@ fn double(value: &Value<'_>) -> Option<f64> {
 /// The integer that `double` is, if it is one within 65 bits.
 fn exact_integer(double: f64) -> Option<i128> {
     (double.fract() == 0.0 && double.abs() < 18_446_744_073_709_551_616.0).then_some(double as i128)
+}
+
+/// A value for people, at most [`limits::EXPLAINED_VALUE_CHARS`] characters and a mark.
+pub(crate) fn shown(value: &Value<'_>) -> String {
+    let mut text = String::new();
+    show(value, &mut text);
+    match text.char_indices().nth(limits::EXPLAINED_VALUE_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+fn show(value: &Value<'_>, out: &mut String) {
+    // More would be cut off.
+    if out.len() > limits::EXPLAINED_VALUE_CHARS * 4 {
+        return;
+    }
+    match value {
+        Value::Null => Literal::Null.write(out),
+        Value::Bool(value) => Literal::Bool(*value).write(out),
+        Value::Int(value) => Literal::Int(*value).write(out),
+        Value::Uint(value) => Literal::Uint(*value).write(out),
+        Value::Double(value) => Literal::Double(*value).write(out),
+        Value::String(text) => {
+            let end = text
+                .char_indices()
+                .nth(limits::EXPLAINED_VALUE_CHARS)
+                .map_or(text.len(), |(at, _)| at);
+            write_string(&text[..end], out);
+        }
+        Value::Bytes(bytes) => {
+            let end = bytes.len().min(limits::EXPLAINED_VALUE_CHARS);
+            Literal::Bytes(bytes[..end].into()).write(out);
+        }
+        Value::List(elements) => {
+            out.push('[');
+            for (at, element) in elements
+                .iter()
+                .take(limits::EXPLAINED_VALUE_CHARS)
+                .enumerate()
+            {
+                out.push_str(if at > 0 { ", " } else { "" });
+                show(element, out);
+            }
+            out.push(']');
+        }
+        Value::Map(map) => {
+            out.push('{');
+            for (at, (key, value)) in map
+                .entries()
+                .iter()
+                .take(limits::EXPLAINED_VALUE_CHARS)
+                .enumerate()
+            {
+                out.push_str(if at > 0 { ", " } else { "" });
+                show(&key.value(), out);
+                out.push_str(": ");
+                show(value, out);
+            }
+            out.push('}');
+        }
+        Value::Timestamp(nanos) => {
+            out.push_str(&convert::format_timestamp(*nanos).unwrap_or_default())
+        }
+        Value::Duration(nanos) => out.push_str(&convert::format_duration(*nanos)),
+        Value::Type(kind) => out.push_str(kind.as_str()),
+    }
 }

@@ -1,6 +1,8 @@
 //! Properties of every filter: the engine agrees with crate `cel`, canonical text is stable and means the
 //! same, and no text or record whatsoever makes anything panic.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use clickstream_engine::{
     ExplainedResult, Filter, FilterSet, Mask, Outcome, Projection, Record, Scratch, explain,
     reference,
@@ -275,12 +277,12 @@ proptest! {
         let Ok(filter) = Filter::parse(&text) else { return Ok(()) };
         let (engine, reference) = results(&filter, &event);
 
-        let same = match (engine, &reference) {
-            (ExplainedResult::Match, Outcome::Match) => true,
-            (ExplainedResult::NoMatch, Outcome::NoMatch) => true,
-            (ExplainedResult::Error, Outcome::Error(_)) => true,
-            _ => false,
-        };
+        let same = matches!(
+            (engine, &reference),
+            (ExplainedResult::Match, Outcome::Match)
+                | (ExplainedResult::NoMatch, Outcome::NoMatch)
+                | (ExplainedResult::Error, Outcome::Error(_))
+        );
         prop_assert!(same, "{filter}\n{event}\nengine: {engine:?}, reference: {reference:?}");
         prop_assert_eq!(matched(&filter, &event), engine == ExplainedResult::Match);
     }

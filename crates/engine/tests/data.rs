@@ -1,5 +1,7 @@
 //! The meaning of filters, paths and projections, as written down in `testdata/`.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use clickstream_engine::{
     ExplainedResult, FieldPath, Filter, FilterError, FilterSet, Mask, Outcome, Projection, Record,
     Scratch, Unreadable, explain, limits, reference,
