@@ -425,7 +425,7 @@ impl Member {
         let mut list = TopicPartitionList::new();
         for index in indices {
             let partition = &mut owner.partitions[index];
-            if let Some(offset) = partition.offsets.to_commit() {
+            if let Some(offset) = partition.offsets.take_commit() {
                 add_commit(&mut list, partition.progress.place(), offset);
             }
         }
@@ -707,7 +707,7 @@ impl Member {
             if failed {
                 partition.offsets.commit_failed();
             }
-            if let Some(offset) = partition.offsets.to_commit() {
+            if let Some(offset) = partition.offsets.take_commit() {
                 add_commit(&mut list, partition.progress.place(), offset);
             }
         }

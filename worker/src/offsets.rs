@@ -71,7 +71,7 @@ pub(crate) struct Offsets {
     closed: VecDeque<(i64, Arc<Segment>)>,
     open: Arc<Segment>,
     safe: i64,
-    /// The last one handed out by [`Offsets::to_commit`].
+    /// The last one handed out by [`Offsets::take_commit`].
     committed: i64,
 }
 
@@ -109,7 +109,7 @@ impl Offsets {
     }
 
     /// The safe boundary, if it was not handed out before.
-    pub(crate) fn to_commit(&mut self) -> Option<i64> {
+    pub(crate) fn take_commit(&mut self) -> Option<i64> {
         let safe = self.safe();
         (safe > self.committed).then(|| {
             self.committed = safe;
@@ -117,7 +117,7 @@ impl Offsets {
         })
     }
 
-    /// A commit failed: the next [`Offsets::to_commit`] gives the safe boundary again, even if it did not move.
+    /// A commit failed: the next [`Offsets::take_commit`] gives the safe boundary again, even if it did not move.
     pub(crate) fn commit_failed(&mut self) {
         self.committed = i64::MIN;
     }
@@ -204,7 +204,7 @@ mod tests {
                         outstanding.swap_remove(index.index(outstanding.len()));
                     }
                     Step::Commit => {
-                        if let Some(commit) = offsets.to_commit() {
+                        if let Some(commit) = offsets.take_commit() {
                             let stated = boundaries.iter().position(|boundary| *boundary == commit);
                             prop_assert!(stated.is_some(), "{} is no boundary", commit);
                             // Of several equal boundaries at least the first must be covered.
@@ -226,10 +226,10 @@ mod tests {
         let mut offsets = Offsets::new(5);
         let statement = offsets.send();
         offsets.boundary(9);
-        assert_eq!(offsets.to_commit(), None);
+        assert_eq!(offsets.take_commit(), None);
         statement.acknowledge();
-        assert_eq!(offsets.to_commit(), Some(9));
-        assert_eq!(offsets.to_commit(), None);
+        assert_eq!(offsets.take_commit(), Some(9));
+        assert_eq!(offsets.take_commit(), None);
     }
 
     #[test]
@@ -240,24 +240,24 @@ mod tests {
         let second = offsets.send();
         offsets.boundary(20);
         second.acknowledge();
-        assert_eq!(offsets.to_commit(), None);
+        assert_eq!(offsets.take_commit(), None);
         first.acknowledge();
-        assert_eq!(offsets.to_commit(), Some(20));
+        assert_eq!(offsets.take_commit(), Some(20));
     }
 
     #[test]
     fn a_failed_commit_is_repeated() {
         let mut offsets = Offsets::new(0);
         offsets.boundary(10);
-        assert_eq!(offsets.to_commit(), Some(10));
+        assert_eq!(offsets.take_commit(), Some(10));
         offsets.commit_failed();
-        assert_eq!(offsets.to_commit(), Some(10));
+        assert_eq!(offsets.take_commit(), Some(10));
     }
 
     #[test]
     fn nothing_new_is_not_committed() {
         let mut offsets = Offsets::new(10);
         offsets.boundary(10);
-        assert_eq!(offsets.to_commit(), None);
+        assert_eq!(offsets.take_commit(), None);
     }
 }

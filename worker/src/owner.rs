@@ -592,7 +592,7 @@ mod tests {
             || 0,
         );
         owner.boundary(&mut sent);
-        assert_eq!(owner.partitions[0].offsets.to_commit(), Some(1));
+        assert_eq!(owner.partitions[0].offsets.take_commit(), Some(1));
         assert!(sent.lanes.is_empty());
     }
 
