@@ -16,7 +16,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -32,11 +32,14 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{hub::Hub, subscription::Now};
+use super::{Outbound, hub::Hub, subscription::Now};
 use crate::metrics::Metrics;
 
-/// Records handled under one lock of the hub.
+/// Records handled under one lock of the hub, and bytes of events among them after which no more are added.
 const BATCH: usize = 512;
+const BATCH_BYTES: usize = 128 << 10;
+/// How long a batch is followed by nothing while a connection is catching up, in steps.
+const BREATH: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(1)];
 /// How long the thread waits for a record before it looks whether it should stop.
 const POLL: Duration = Duration::from_millis(100);
 /// One question to the brokers.
@@ -300,11 +303,16 @@ impl Reader {
                 }
             }
             let mut wait = POLL;
+            let mut bytes = 0;
             while batch.len() < BATCH
+                && bytes < BATCH_BYTES
                 && let Some(polled) = self.consumer.poll(wait)
             {
                 match polled {
-                    Ok(record) => batch.push(record),
+                    Ok(record) => {
+                        bytes += record.payload_len();
+                        batch.push(record);
+                    }
                     Err(err) => {
                         warn!(%err, "reading lanes");
                         break;
@@ -353,9 +361,23 @@ impl Reader {
         }
         let touched = hub.take_touched();
         drop(hub);
-        for outbound in touched {
+        for outbound in &touched {
             outbound.wake();
         }
+        breathe(&touched);
+    }
+}
+
+/// Lets connections that are catching up be written to before more comes. After a pause a lane gives a hundred thousand
+/// records a second, more than one connection takes; what waits in Kafka meanwhile is not lost. The wait is short
+/// and ends for good with the connection's patience, so nobody waits for a viewer that is slow.
+fn breathe(touched: &[Arc<Outbound>]) {
+    let [limit, step] = BREATH;
+    let start = Instant::now();
+    let mut now = start;
+    while now - start < limit && touched.iter().any(|outbound| outbound.is_catching_up(now)) {
+        thread::sleep(step);
+        now = Instant::now();
     }
 }
 

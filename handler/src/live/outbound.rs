@@ -4,7 +4,11 @@
 //! subscriptions it belongs to; the loss is counted for that subscription and nobody else is slowed.
 //! Statuses are never lost: of each kind at most one waits per subscription, later ones are merged into it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
@@ -18,6 +22,8 @@ pub const DEFAULT_BYTES: usize = 1 << 20;
 pub const MAX_SUBSCRIPTIONS: usize = 128;
 /// Bytes of events given out by one [`Outbound::next`]: enough to fill a write, small enough to share the core.
 const BATCH_BYTES: usize = 64 << 10;
+/// A connection that has been behind for less than this is given time to catch up; then it is slow.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What an event costs beside its body.
 const EVENT_OVERHEAD: usize = 128;
 /// Ranges that one waiting `gap` may list; beyond it says "unknown".
@@ -46,6 +52,8 @@ struct Inner {
     queues: Vec<(u32, Queue)>,
     next_sequence: u64,
     bytes: usize,
+    /// Since when more than half of the bound has been waiting.
+    behind_since: Option<Instant>,
     /// Something came since the last wake.
     touched: bool,
     /// Credit of subscriptions that are about to be made.
@@ -109,6 +117,7 @@ impl Outbound {
             self.metrics.queue_bytes.dec_by(freed as i64);
             items.push(Item { subscription, kind });
         }
+        inner.judge(self.max_bytes);
         items.len() > before
     }
 
@@ -187,6 +196,7 @@ impl Outbound {
         {
             let freed = inner.remove(position);
             inner.bytes -= freed;
+            inner.judge(self.max_bytes);
             self.metrics.queue_bytes.dec_by(freed as i64);
         }
     }
@@ -206,6 +216,7 @@ impl Outbound {
         }
         inner.next_sequence += 1;
         inner.bytes += cost;
+        inner.judge(self.max_bytes);
         self.metrics.queue_bytes.inc_by(cost as i64);
         !std::mem::replace(&mut inner.touched, true)
     }
@@ -220,6 +231,13 @@ impl Outbound {
             drop(inner);
             self.ready.notify_one();
         }
+    }
+
+    /// Whether the connection is behind and may still be waited for. Matches come faster than any connection can
+    /// be written to when lanes are read after a pause; that does not make the viewer slow.
+    pub(crate) fn is_catching_up(&self, now: Instant) -> bool {
+        let since = self.inner.lock().behind_since;
+        since.is_some_and(|since| now.saturating_duration_since(since) < PATIENCE)
     }
 
     /// Wakes the door.
@@ -254,6 +272,15 @@ impl Inner {
             .iter_mut()
             .find(|(key, _)| *key == subscription)
             .map(|(_, queue)| queue)
+    }
+
+    /// Notes since when too much has been waiting.
+    fn judge(&mut self, max_bytes: usize) {
+        if self.bytes <= max_bytes / 2 {
+            self.behind_since = None;
+        } else if self.behind_since.is_none() {
+            self.behind_since = Some(Instant::now());
+        }
     }
 
     /// Which queue has the oldest item that may go out.
@@ -378,4 +405,46 @@ fn merge(waiting: Status, status: &mut Status) {
 
 fn cost(event: &Event) -> usize {
     event.body.len() + EVENT_OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Time;
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_behind_is_waited_for_until_it_has_caught_up_or_is_slow() {
+        let outbound = Outbound::new(1_000_000, OutboundMetrics::default());
+        outbound.open(7).unwrap();
+        let event = Arc::new(Event {
+            source: "events/0/1".to_owned(),
+            time: Time(0),
+            body: vec![b'x'; 10_000].into(),
+            too_large: false,
+        });
+        let push = |count| {
+            for _ in 0..count {
+                outbound.push_event(7, &event);
+            }
+        };
+        push(40);
+        assert!(
+            !outbound.is_catching_up(Instant::now()),
+            "less than half is nothing unusual"
+        );
+        push(20);
+        let behind = Instant::now();
+        assert!(outbound.is_catching_up(behind));
+        let mut items = Vec::new();
+        while outbound.take(&mut items) {}
+        assert_eq!(items.len(), 60);
+        assert!(!outbound.is_catching_up(behind), "it has caught up");
+        push(200);
+        assert!(outbound.is_catching_up(Instant::now()));
+        assert!(
+            !outbound.is_catching_up(Instant::now() + PATIENCE),
+            "it is slow"
+        );
+        assert!(outbound.take_slow(7) > 0);
+    }
 }
