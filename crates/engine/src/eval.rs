@@ -22,6 +22,8 @@ pub(crate) struct Evaluator<'a> {
     locals: Vec<Value<'a>>,
     budget: u64,
     steps: u64,
+    /// Steps of all calls of [`part`](Self::part).
+    parts: u64,
 }
 
 /// The value of a node that is [constant](Node::is_constant).
@@ -39,6 +41,7 @@ impl<'a> Evaluator<'a> {
             locals: Vec::new(),
             budget,
             steps: 0,
+            parts: 0,
         }
     }
 
@@ -47,6 +50,18 @@ impl<'a> Evaluator<'a> {
         self.steps = 0;
         self.locals.clear();
         self.eval(node)
+    }
+
+    /// The value of a part, whose steps count together with those of the parts before it; all of them may take
+    /// as many as `filters` filters.
+    pub(crate) fn part(&mut self, node: &'a Node, filters: u64) -> Result<'a> {
+        let left = (self.budget * filters).saturating_sub(self.parts);
+        self.steps = self.budget.saturating_sub(left);
+        let before = self.steps;
+        self.locals.clear();
+        let value = self.eval(node);
+        self.parts += self.steps - before;
+        value
     }
 
     pub(crate) fn spend(&mut self, steps: u64) -> Result<'a, ()> {
@@ -63,7 +78,7 @@ impl<'a> Evaluator<'a> {
         Some(match &node.kind {
             Kind::Event => Ok(&self.event),
             Kind::Record => Ok(&self.record),
-            Kind::Local(_, slot) => Ok(&self.locals[*slot]),
+            Kind::Local(_, slot) => Ok(self.locals.get(*slot)?),
             Kind::Select(operand, field) => {
                 self.path(operand)?.and_then(|value| select(value, field))
             }
@@ -144,7 +159,7 @@ impl<'a> Evaluator<'a> {
             }
             Kind::Call(call) => self.call(call),
             Kind::Macro(each) => self.each(each),
-            // Taken by `path`.
+            // Taken by `path`; a macro's variable is never evaluated outside of its macro.
             Kind::Event | Kind::Record | Kind::Local(..) => Ok(Value::Null),
         }
     }

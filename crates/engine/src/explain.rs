@@ -69,6 +69,8 @@ pub struct Decided {
 
 /// Evaluates every clause of `filter` on `record`, also those that did not matter, and says which one decided.
 ///
+/// All of it is bounded by a few times the steps of one evaluation; a clause beyond has no value and says so.
+///
 /// # Errors
 /// The record's value is not a JSON object, or beyond a limit.
 ///
@@ -100,8 +102,12 @@ pub fn explain(filter: &Filter, record: &Record<'_>) -> Result<Explanation, Unre
     })
 }
 
+/// Parts are evaluated again and again, as many times as they lie deep; this many evaluations of a filter that
+/// takes all of its steps are enough to explain any other.
+const EXPLAINED_FILTERS: u64 = 4;
+
 fn explained<'a>(evaluator: &mut Evaluator<'a>, node: &'a Node) -> Explained {
-    let (value, error) = outcome(evaluator.value(node));
+    let (value, error) = outcome(evaluator.part(node, EXPLAINED_FILTERS));
     let mut children = Vec::new();
     let operator = match &node.kind {
         Kind::And(_) => "&&",

@@ -189,6 +189,9 @@ impl<'t> Lexer<'t> {
             }
             _ => {
                 let char = rest.chars().next().unwrap_or_default();
+                if char.is_alphanumeric() {
+                    return Err(self.foreign_name());
+                }
                 let span = Span::new(self.at, self.at + char.len_utf8());
                 Err(self.error(
                     span,
@@ -196,6 +199,27 @@ impl<'t> Lexer<'t> {
                 ))
             }
         }
+    }
+
+    /// The error for a name with letters that CEL's names do not have.
+    fn foreign_name(&self) -> FilterError {
+        let is_letter = |char: &char| char.is_alphanumeric() || *char == '_';
+        let before: usize = self.text[..self.at]
+            .chars()
+            .rev()
+            .take_while(is_letter)
+            .map(char::len_utf8)
+            .sum();
+        let after: usize = self
+            .rest()
+            .chars()
+            .take_while(is_letter)
+            .map(char::len_utf8)
+            .sum();
+        let span = Span::new(self.at - before, self.at + after);
+        let name = &self.text[span.start..span.end];
+        self.error(span, "names have no letters but those of ASCII")
+            .suggest(format!("[\"{name}\"]"))
     }
 
     /// `123`, `0x1f`, `1u`, `1.5`, `.5`, `1e3`; the sign is the parser's.

@@ -491,7 +491,11 @@ impl<'t> Parser<'t> {
 
     /// A variable, a type's name or a call. After a leading dot macros' variables are not meant.
     fn name(&mut self, absolute: bool) -> Result<Node> {
-        let before = self.at.checked_sub(1).map(|at| self.tokens[at].token);
+        let before = &self.tokens[..self.at];
+        let compared = before
+            .last()
+            .is_some_and(|last| matches!(last.token, Token::Symbol("==" | "!=" | "[" | ",")));
+        let hyphened = self.hyphened(before);
         let name = self.lexed();
         if name.token != Token::Name {
             return Err(self.unexpected("a variable"));
@@ -515,14 +519,29 @@ impl<'t> Parser<'t> {
         {
             return Ok(node);
         }
-        let compared = matches!(before, Some(Token::Symbol("==" | "!=" | "[" | ",")));
         let kind = names::variable(self.text, name.span, spelling, &self.scope, compared).map_err(
-            |error| match (spelling.to_ascii_lowercase().as_str(), self.peek()) {
-                ("not", token) if token != Token::End => error.suggest("!"),
-                _ => error,
+            |error| match hyphened {
+                Some(first) => error.suggest(format!("[\"{first}-{spelling}\"]")),
+                None if spelling.eq_ignore_ascii_case("not") && self.peek() != Token::End => {
+                    error.suggest("!")
+                }
+                None => error,
             },
         )?;
         self.node(kind, name.span)
+    }
+
+    /// The field's name before the hyphen, if `before` ends like `event.user-`.
+    fn hyphened(&self, before: &[Lexed]) -> Option<&'t str> {
+        let [.., dot, name, hyphen] = before else {
+            return None;
+        };
+        let written = dot.token == Token::Symbol(".")
+            && name.token == Token::Name
+            && hyphen.token == Token::Symbol("-")
+            && name.span.end == hyphen.span.start
+            && hyphen.span.end == self.span().start;
+        written.then(|| self.slice(name.span))
     }
 
     /// `google.protobuf.Timestamp` and `google.protobuf.Duration`, whose first name is taken.

@@ -250,6 +250,57 @@ fn an_explanation_holds_every_clause() {
     );
 }
 
+#[test]
+fn an_explanation_is_bounded_as_a_whole() {
+    let list = vec!["1"; 1_000].join(",");
+    let event = format!(r#"{{"l": [{list}]}}"#);
+    let clause = "event.l.all(a, a == 1)";
+    let filter = Filter::parse(&vec![clause; 2].join(" && ").replace("&&", "!= false &&")).unwrap();
+    let record = Record::of_value(event.as_bytes());
+    assert_eq!(
+        explain(&filter, &record).unwrap().result,
+        ExplainedResult::Match
+    );
+
+    let slow = "event.l.all(a, event.l.all(b, a == b))";
+    let clauses: Vec<String> = (0..60)
+        .map(|n| format!("{slow} == {}", n % 2 == 0))
+        .collect();
+    let filter = Filter::parse(&clauses.join(" || ")).unwrap();
+    let explanation = explain(&filter, &record).unwrap();
+    assert_eq!(explanation.result, ExplainedResult::Error);
+    assert_eq!(explanation.tree.children.len(), 60);
+    assert!(
+        explanation
+            .tree
+            .children
+            .iter()
+            .all(|clause| clause.value.is_none())
+    );
+}
+
+#[test]
+fn the_deepest_filters_are_evaluated_by_both() {
+    let wrap = |open: &str, inner: &str, close: &str, n: usize| {
+        format!("{}{inner}{}", open.repeat(n), close.repeat(n))
+    };
+    let record = Record::of_value(br#"{"a": true, "n": 1, "l": [[1]]}"#);
+    for filter in [
+        wrap("!(", "event.a", ")", 60),
+        wrap("-(", "event.n", ")", 58) + " == 1",
+        wrap("[", "event.n", "]", 58) + " != []",
+        wrap("string(", "event.n", ")", 58) + " == '1'",
+        wrap("(", "event.a", ")", 63),
+        format!("event.n{} == 61", " + 1".repeat(60)),
+        "event.a ? event.a : ".repeat(60) + "event.a",
+        format!("{}event.a{}", "[1].all(x, ".repeat(30), ")".repeat(30)),
+        vec!["event.a"; 256].join(" && "),
+        wrap("(event.a && (event.n == 2 || ", "event.a", "))", 30),
+    ] {
+        check(&filter, &record, ExplainedResult::Match).unwrap();
+    }
+}
+
 #[derive(Deserialize)]
 struct Cuts {
     project: Vec<Project>,
