@@ -16,8 +16,9 @@ use futures_util::{SinkExt, StreamExt, future::ready};
 use super::connection::{self, Context, Heard, Say};
 use crate::{State, metrics::Door};
 
-/// Of one message from a client; a frame may come in several.
-pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 10;
+/// Of one message from a client; a frame may come in several. Well above what the session takes for a frame, so that it
+/// is the session that refuses, in words; a connection with a larger message is dropped before that is read.
+pub(super) const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// Allocated at once for each connection: most are idle, and what clients send is small.
 const READ_BUFFER_BYTES: usize = 4 << 10;
 /// Bytes gathered before a write; the buffer grows only as needed.
