@@ -8,6 +8,9 @@ MAKEFLAGS += --no-print-directory
 # Playwright drives the system's Chromium; it has no browser of its own to fetch.
 export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
 
+# A test that fails says why; the path of its error through the runtime helps nobody.
+export RUST_LIB_BACKTRACE ?= 0
+
 # For `make demo`. An empty BROKERS or DATABASE_URL means the built-in broker or registry.
 PORT ?= 8080
 RATE ?= 200

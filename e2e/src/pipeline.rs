@@ -30,20 +30,14 @@ pub struct Setup {
 }
 
 impl Default for Setup {
-    /// Two workers, two handlers, eight partitions, four lanes, short sessions.
+    /// Two workers, two handlers, eight partitions, four lanes, everything else as it comes.
     fn default() -> Setup {
-        let worker_args = [
-            "--kafka-config",
-            "session.timeout.ms=6000",
-            "--kafka-config",
-            "heartbeat.interval.ms=500",
-        ];
         Setup {
             partitions: 8,
             lanes: 4,
             workers: 2,
             handlers: 2,
-            worker_args: worker_args.map(String::from).to_vec(),
+            worker_args: Vec::new(),
             handler_args: Vec::new(),
         }
     }
