@@ -162,13 +162,7 @@ async fn other_paths_and_old_transports_are_not_found() {
             .status();
         assert_eq!(status, 404, "{path}");
     }
-    for path in [
-        "/a./a/xhr",
-        "/a/a./xhr",
-        "/a/a./xhr_send",
-        "/%2e/%2e/xhr_streaming",
-        "/a/%2f/xhr",
-    ] {
+    for path in ["/a./a/xhr", "/a/a./xhr", "/a/a./xhr_send", "/a/%2f/xhr"] {
         let status = http
             .post(format!("{base}{path}"))
             .send()
@@ -404,6 +398,8 @@ async fn a_websocket_is_asked_for_as_one() {
         let answer = http.post(&url).send().await.unwrap();
         assert_eq!(answer.status(), 405);
         assert!(answer.headers()["allow"].to_str().unwrap().contains("GET"));
+        assert!(!answer.headers().contains_key("content-type"));
+        assert_eq!(answer.text().await.unwrap(), "");
     }
 }
 

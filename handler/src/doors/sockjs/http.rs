@@ -81,12 +81,8 @@ impl Framing {
     }
 }
 
-/// The session that a path names, or the answer that says why not.
-fn session(context: &Context, path: &(String, String)) -> Result<(Arc<Session>, bool), Response> {
-    let (server, id) = path;
-    if !sockjs::is_path_part(server) || !sockjs::is_path_part(id) {
-        return Err(StatusCode::NOT_FOUND.into_response());
-    }
+/// The session of that id, begun if need be (`true`), or the answer that says why not.
+fn session(context: &Context, id: &str) -> Result<(Arc<Session>, bool), Response> {
     context
         .sessions
         .get_or_begin(id, &context.state)
@@ -99,10 +95,10 @@ fn session(context: &Context, path: &(String, String)) -> Result<(Arc<Session>, 
 /// Polling: one frame an answer.
 pub(super) async fn xhr(
     Extract(context): Extract<Context>,
-    Path(path): Path<(String, String)>,
+    Path((_, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let (session, is_new) = match session(&context, &path) {
+    let (session, is_new) = match session(&context, &id) {
         Ok(session) => session,
         Err(response) => return response,
     };
@@ -124,21 +120,21 @@ pub(super) async fn xhr(
 
 pub(super) async fn xhr_streaming(
     Extract(context): Extract<Context>,
-    Path(path): Path<(String, String)>,
+    Path((_, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
     let prelude = Bytes::from_static(&sockjs::STREAMING_PRELUDE);
-    streaming(&context, &path, &headers, Framing::Lines, prelude)
+    streaming(&context, &id, &headers, Framing::Lines, prelude)
 }
 
 pub(super) async fn event_source(
     Extract(context): Extract<Context>,
-    Path(path): Path<(String, String)>,
+    Path((_, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
     streaming(
         &context,
-        &path,
+        &id,
         &headers,
         Framing::Events,
         Bytes::from_static(b"\r\n"),
@@ -148,12 +144,12 @@ pub(super) async fn event_source(
 /// An answer of many frames.
 fn streaming(
     context: &Context,
-    path: &(String, String),
+    id: &str,
     headers: &HeaderMap,
     framing: Framing,
     prelude: Bytes,
 ) -> Response {
-    let (session, is_new) = match session(context, path) {
+    let (session, is_new) = match session(context, id) {
         Ok(session) => session,
         Err(response) => return response,
     };
@@ -206,15 +202,11 @@ fn still_open() -> String {
 /// What the client says, for both transports.
 pub(super) async fn xhr_send(
     Extract(context): Extract<Context>,
-    Path((server, id)): Path<(String, String)>,
+    Path((_, id)): Path<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let session = context
-        .sessions
-        .get(&id)
-        .filter(|_| sockjs::is_path_part(&server));
-    let Some(session) = session else {
+    let Some(session) = context.sessions.get(&id) else {
         return cors(&headers, StatusCode::NOT_FOUND.into_response());
     };
     let broken = |text: &'static str| {

@@ -11,10 +11,11 @@ mod websocket;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, FromRef},
-    http::{HeaderMap, HeaderValue, header},
+    extract::{DefaultBodyLimit, FromRef, Path, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use clickstream_protocol::sockjs;
 
@@ -42,30 +43,25 @@ pub(super) fn routes(state: &State) -> Router<State> {
         state: state.clone(),
         sessions: Sessions::default(),
     };
+    let writes =
+        |handler: MethodRouter<Context>| handler.options(http::options_post).fallback(other_method);
+    let reads =
+        |handler: MethodRouter<Context>| handler.options(http::options_get).fallback(other_method);
+    let of_session = Router::new()
+        .route("/websocket", get(websocket::framed).fallback(other_method))
+        .route("/xhr", writes(post(http::xhr)))
+        .route("/xhr_streaming", writes(post(http::xhr_streaming)))
+        .route("/xhr_send", writes(post(http::xhr_send)))
+        .route("/eventsource", reads(get(http::event_source)))
+        .layer(middleware::from_fn(check_path));
     Router::new()
+        .nest("/sockjs/{server}/{session}", of_session)
         .route("/sockjs", get(greeting))
         .route("/sockjs/", get(greeting))
-        .route("/sockjs/info", get(info).options(http::options_get))
-        .route("/sockjs/websocket", get(websocket::raw))
+        .route("/sockjs/info", reads(get(info)))
         .route(
-            "/sockjs/{server}/{session}/websocket",
-            get(websocket::framed),
-        )
-        .route(
-            "/sockjs/{server}/{session}/xhr",
-            post(http::xhr).options(http::options_post),
-        )
-        .route(
-            "/sockjs/{server}/{session}/xhr_streaming",
-            post(http::xhr_streaming).options(http::options_post),
-        )
-        .route(
-            "/sockjs/{server}/{session}/xhr_send",
-            post(http::xhr_send).options(http::options_post),
-        )
-        .route(
-            "/sockjs/{server}/{session}/eventsource",
-            get(http::event_source).options(http::options_get),
+            "/sockjs/websocket",
+            get(websocket::raw).fallback(other_method),
         )
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(context)
@@ -75,6 +71,24 @@ pub(super) fn routes(state: &State) -> Router<State> {
 pub(super) fn is_of_session(path: &str) -> bool {
     let transports = ["/xhr", "/xhr_send", "/xhr_streaming", "/eventsource"];
     path.starts_with("/sockjs/") && transports.iter().any(|end| path.ends_with(end))
+}
+
+/// Server and session may be any text without a dot.
+async fn check_path(
+    Path((server, session)): Path<(String, String)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if sockjs::is_path_part(&server) && sockjs::is_path_part(&session) {
+        next.run(request).await
+    } else {
+        StatusCode::NOT_FOUND.into_response()
+    }
+}
+
+/// Without a body, as the protocol has it; the header `allow` is added.
+async fn other_method() -> StatusCode {
+    StatusCode::METHOD_NOT_ALLOWED
 }
 
 async fn greeting() -> Response {

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{
-        Path, State as Extract,
+        State as Extract,
         ws::{
             CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade,
             rejection::WebSocketUpgradeRejection,
@@ -34,14 +34,7 @@ pub(super) async fn raw(Extract(state): Extract<State>, upgrade: Upgrade) -> Res
 }
 
 /// The session is the socket; ids mean nothing here.
-pub(super) async fn framed(
-    Extract(state): Extract<State>,
-    Path((server, session)): Path<(String, String)>,
-    upgrade: Upgrade,
-) -> Response {
-    if !sockjs::is_path_part(&server) || !sockjs::is_path_part(&session) {
-        return StatusCode::NOT_FOUND.into_response();
-    }
+pub(super) async fn framed(Extract(state): Extract<State>, upgrade: Upgrade) -> Response {
     let Ok(upgrade) = upgrade else {
         return no_upgrade();
     };
