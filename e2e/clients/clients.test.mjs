@@ -35,8 +35,8 @@ const ways = {
 
 Object.assign(globalThis, { WebSocket });
 
-/** A connected client; events in order are taken with `next`. */
-async function connect(options) {
+/** A connected client; events in order are taken with `next`. It goes with the test. */
+async function connect(t, options) {
   const queue = [];
   const waiting = [];
   const tell = (event) => (waiting.length > 0 ? waiting.shift()(event) : queue.push(event));
@@ -47,6 +47,7 @@ async function connect(options) {
     onWebSocketClose: (close) => tell({ close }),
     ...options,
   });
+  t.after(() => client.deactivate({ force: true }));
   client.activate();
   const next = () =>
     queue.length > 0 ? Promise.resolve(queue.shift()) : new Promise((done) => waiting.push(done));
@@ -83,8 +84,8 @@ function subscribe({ client, tell }, headers = {}, destination = "/live") {
 
 for (const [way, [options, version]] of Object.entries(ways)) {
   test(way, { timeout: 60_000 }, async (t) => {
-    await t.test("events that match, and only those, each once", async () => {
-      const session = await connect(options);
+    await t.test("events that match, and only those, each once", async (t) => {
+      const session = await connect(t, options);
       const { client, until } = session;
       assert.equal(client.connectedVersion, version);
       const subscription = subscribe(session, { filter, rate: "0" });
@@ -95,7 +96,9 @@ for (const [way, [options, version]] of Object.entries(ways)) {
         const { body, message, source } = await until("event");
         assert.equal(body.type, eventType);
         assert.match(source, /^[^/]+\/\d+\/\d+$/);
-        assert.match(message.headers.time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+        // In 1.1 this client leaves escapes as they are.
+        const time = version === "1.1" ? message.headers.time.replaceAll("\\c", ":") : message.headers.time;
+        assert.match(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
         assert.ok(!sources.has(source), `${source} came twice`);
         sources.add(source);
       }
@@ -105,8 +108,8 @@ for (const [way, [options, version]] of Object.entries(ways)) {
       await client.deactivate();
     });
 
-    await t.test("every event of a partition in its order", async () => {
-      const session = await connect(options);
+    await t.test("every event of a partition in its order", async (t) => {
+      const session = await connect(t, options);
       subscribe(session, { rate: "0", ack: version === "1.0" ? "client" : "client-individual" });
       await session.until("live");
       const last = new Map();
@@ -120,8 +123,8 @@ for (const [way, [options, version]] of Object.entries(ways)) {
       await session.client.deactivate();
     });
 
-    await t.test("a bad filter is told, softly or by ERROR", async () => {
-      const session = await connect(options);
+    await t.test("a bad filter is told, softly or by ERROR", async (t) => {
+      const session = await connect(t, options);
       subscribe(session, { filter: "event.type ==", "on-error": "message" });
       const ended = await session.until("ended");
       assert.equal(ended.reason, "refused");
@@ -140,8 +143,8 @@ for (const [way, [options, version]] of Object.entries(ways)) {
   });
 }
 
-test("heart-beats keep a silent connection", { timeout: 60_000 }, async () => {
-  const session = await connect({
+test("heart-beats keep a silent connection", { timeout: 60_000 }, async (t) => {
+  const session = await connect(t, {
     ...webSocket("1.2"),
     heartbeatIncoming: 1_000,
     heartbeatOutgoing: 1_000,
