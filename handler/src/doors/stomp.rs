@@ -12,13 +12,13 @@ use axum::{
 use bytes::Bytes;
 use clickstream_protocol::stomp::Version;
 use futures_util::{SinkExt, StreamExt, future::ready};
+use tokio_tungstenite::tungstenite;
 
 use super::connection::{self, Context, Heard, Say};
 use crate::{State, metrics::Door};
 
-/// Of one message from a client; a frame may come in several. Well above what the session takes for a frame, so that it
-/// is the session that refuses, in words; a connection with a larger message is dropped before that is read.
-pub(super) const MAX_MESSAGE_BYTES: usize = 1 << 20;
+/// Of one message from a client; a frame may come in several. A larger one is not read, and the session says so.
+pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 10;
 /// Allocated at once for each connection: most are idle, and what clients send is small.
 const READ_BUFFER_BYTES: usize = 4 << 10;
 /// Bytes gathered before a write; the buffer grows only as needed.
@@ -53,16 +53,20 @@ pub(super) fn bound(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
         .max_message_size(MAX_MESSAGE_BYTES)
+        .max_frame_size(MAX_MESSAGE_BYTES)
 }
 
 async fn serve(state: State, door: Door, sub_protocol: Option<Version>, socket: WebSocket) {
     let (sink, stream) = socket.split();
-    // An error is the end: the protocol was broken, or the connection.
-    let heard = stream
-        .take_while(|message| ready(message.is_ok()))
-        .filter_map(|message| ready(message.ok().and_then(hear)));
+    let heard = stream.filter_map(|message| ready(message.map_or_else(hear_error, hear)));
     let say = sink.with(|say| ready(Ok::<_, axum::Error>(self::say(say))));
     connection::run(Context::new(&state, door), sub_protocol, heard, say).await;
+}
+
+/// Any error is the last that the stream yields: the connection broke, or the client did not keep to the protocol.
+pub(super) fn hear_error(error: axum::Error) -> Option<Heard> {
+    let error = error.into_inner().downcast::<tungstenite::Error>().ok()?;
+    matches!(*error, tungstenite::Error::Capacity(_)).then_some(Heard::TooLarge)
 }
 
 fn hear(message: Message) -> Option<Heard> {

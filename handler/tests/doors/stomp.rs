@@ -212,10 +212,28 @@ async fn what_breaks_the_protocol_is_told_and_closed() {
         assert!(error.contains(message), "{error:?}");
         assert_eq!(close_code(&mut socket).await, 1002, "{sent:?}");
     }
-    // A message larger than any frame may be ends the connection below STOMP.
-    let (mut socket, _) = open(&handler.url, "/stomp", &[]).await.unwrap();
-    let _ = socket.send(Message::text("\n".repeat(65 << 10))).await;
-    while let Some(Ok(_)) = socket.next().await {}
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_refused_unread() {
+    let handler = Handler::shared().await;
+    for (path, frame) in [
+        ("/stomp", "ERROR\n"),
+        ("/sockjs/0/s/websocket", "a[\"ERROR\\n"),
+    ] {
+        let (mut socket, _) = open(&handler.url, path, &[]).await.unwrap();
+        if path != "/stomp" {
+            assert_eq!(text(&mut socket).await, "o");
+        }
+        // The server closes while it is being sent.
+        let _ = socket.send(Message::text("\n".repeat(900_000))).await;
+        let error = text(&mut socket).await;
+        assert!(error.starts_with(frame), "{error:?}");
+        assert!(
+            error.contains("the message is larger than the server takes"),
+            "{error:?}"
+        );
+    }
 }
 
 #[tokio::test]

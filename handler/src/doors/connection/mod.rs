@@ -59,6 +59,8 @@ static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(Arc::default);
 pub(super) enum Heard {
     /// Bytes of frames, cut anywhere.
     Data(Bytes),
+    /// A message larger than the carrier takes; nothing comes after it.
+    TooLarge,
     /// The client closed, and meant it.
     Closed,
 }
@@ -248,6 +250,9 @@ impl<S: Source> Connection<S> {
                         let now = Instant::now().into_std();
                         self.session.receive(&bytes, now, &mut actions);
                     }
+                    Some(Heard::TooLarge) => {
+                        self.session.error("the message is larger than the server takes", &mut actions);
+                    }
                     Some(Heard::Closed) => return Over::Left,
                     None => return Over::Broken,
                 },
@@ -275,7 +280,7 @@ impl<S: Source> Connection<S> {
                 return Over::Session(close);
             }
             // `ended`, and what came before it, is still told.
-            if draining && self.waiting.events.is_empty() {
+            while draining && self.waiting.events.is_empty() {
                 if !self.outbound.take(&mut batch) {
                     return Over::Draining;
                 }

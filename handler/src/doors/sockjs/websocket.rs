@@ -59,7 +59,7 @@ async fn serve(state: State, mut socket: WebSocket) {
     let (sink, stream) = socket.split();
     let heard = stream
         // Broken JSON ends the session at once, as does a broken connection.
-        .map(|message| hear(message.map_err(|_| ())?))
+        .map(|message| message.map_or_else(|error| Ok(stomp::hear_error(error)), hear))
         .take_while(|heard| ready(heard.is_ok()))
         .filter_map(|heard| ready(heard.ok().flatten()));
     let say = sink.with_flat_map(|say| stream::iter(self::say(say)).map(Ok::<_, axum::Error>));
