@@ -66,7 +66,7 @@ async fn serve(state: State, door: Door, sub_protocol: Option<Version>, socket: 
 /// Any error is the last that the stream yields: the connection broke, or the client did not keep to the protocol.
 pub(super) fn hear_error(error: axum::Error) -> Option<Heard> {
     let error = error.into_inner().downcast::<tungstenite::Error>().ok()?;
-    matches!(*error, tungstenite::Error::Capacity(_)).then_some(Heard::TooLarge)
+    matches!(*error, tungstenite::Error::Capacity(_)).then_some(Heard::TooLarge(MAX_MESSAGE_BYTES))
 }
 
 fn hear(message: Message) -> Option<Heard> {

@@ -230,7 +230,7 @@ async fn a_message_that_is_too_large_is_refused_unread() {
         let error = text(&mut socket).await;
         assert!(error.starts_with(frame), "{error:?}");
         assert!(
-            error.contains("the message is larger than the server takes"),
+            error.contains("a message cannot be larger than 65536 bytes"),
             "{error:?}"
         );
     }

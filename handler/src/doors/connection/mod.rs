@@ -59,8 +59,8 @@ static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(Arc::default);
 pub(super) enum Heard {
     /// Bytes of frames, cut anywhere.
     Data(Bytes),
-    /// A message larger than the carrier takes; nothing comes after it.
-    TooLarge,
+    /// A message larger than the carrier takes, which is so many bytes; nothing comes after it.
+    TooLarge(usize),
     /// The client closed, and meant it.
     Closed,
 }
@@ -250,8 +250,9 @@ impl<S: Source> Connection<S> {
                         let now = Instant::now().into_std();
                         self.session.receive(&bytes, now, &mut actions);
                     }
-                    Some(Heard::TooLarge) => {
-                        self.session.error("the message is larger than the server takes", &mut actions);
+                    Some(Heard::TooLarge(limit)) => {
+                        let message = format!("a message cannot be larger than {limit} bytes");
+                        self.session.error(&message, &mut actions);
                     }
                     Some(Heard::Closed) => return Over::Left,
                     None => return Over::Broken,
