@@ -4,7 +4,7 @@
 //! 1. A first subscription asks for reading ([`Lanes::reading`]). The thread takes the end offset of every
 //!    lane and begins there. Only then is the query registered, so its matches lie at or above.
 //! 2. Records go to the [`Hub`] in batches; each connection with new events is woken once per batch.
-//! 3. When nothing is served any more, it stops and forgets the lanes.
+//! 3. When nothing has been served for a while, it stops and forgets the lanes.
 //!
 //! # Guarantees
 //! - Brokers that are away are waited for; reading goes on where it was.
@@ -42,6 +42,9 @@ const BATCH_BYTES: usize = 128 << 10;
 const BREATH: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(1)];
 /// How long the thread waits for a record before it looks whether it should stop.
 const POLL: Duration = Duration::from_millis(100);
+/// Reading goes on for this long after the last query: people change their filter, and a client that begins to read
+/// anew first waits for its former fetch, half a second.
+const LINGER: Duration = Duration::from_secs(10);
 /// One question to the brokers.
 const ASK: Duration = Duration::from_secs(5);
 /// Between two looks at the filtered topic: while it is missing, and afterwards.
@@ -137,18 +140,26 @@ impl Lanes {
         self.shared.lanes.load(Ordering::Relaxed)
     }
 
-    /// Ends the thread, within a moment.
+    /// Ends the thread and waits for that, a moment.
     pub(crate) async fn stop(&self) {
-        {
-            let mut control = self.shared.control.lock();
-            control.stop = true;
-            control.waiting.clear();
-        }
-        self.shared.wanted.notify_one();
+        self.tell_to_stop();
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
+    }
+
+    fn tell_to_stop(&self) {
+        let mut control = self.shared.control.lock();
+        control.stop = true;
+        control.waiting.clear();
+        self.shared.wanted.notify_one();
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.tell_to_stop();
     }
 }
 
@@ -293,7 +304,8 @@ impl Reader {
 
     fn read(&self, mut next: Vec<Option<i64>>) {
         let mut batch = Vec::with_capacity(BATCH);
-        while !self.is_over() {
+        let mut idle_since = None;
+        while !self.is_over(&mut idle_since) {
             let lanes = self.shared.lanes.load(Ordering::Relaxed) as usize;
             if lanes > next.len() {
                 next.resize(lanes, None);
@@ -331,10 +343,14 @@ impl Reader {
     }
 
     /// Whether reading should end; then nothing is left of it, so that it can begin anew.
-    fn is_over(&self) -> bool {
+    fn is_over(&self, idle_since: &mut Option<Instant>) -> bool {
         let mut control = self.shared.control.lock();
         let mut hub = self.hub.lock();
-        let over = control.stop || hub.is_idle();
+        let idle = hub
+            .is_idle()
+            .then(|| *idle_since.get_or_insert_with(Instant::now));
+        *idle_since = idle;
+        let over = control.stop || idle.is_some_and(|since| since.elapsed() >= LINGER);
         if over {
             control.reading = false;
             hub.reset_lanes();
