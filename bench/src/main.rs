@@ -1,5 +1,7 @@
 //! Prints what the whole path costs on this machine, on real Kafka and PostgreSQL. Times are printed, never judged:
 //! producer, Kafka, PostgreSQL, programs and viewers share its cores.
+//!
+//! `clickstream-bench [latency] [subscribe] [throughput]`: all three when none is named.
 
 mod latency;
 mod load;
@@ -27,13 +29,22 @@ async fn main() -> Result<()> {
             "release"
         }
     );
+    let chosen: Vec<String> = std::env::args().skip(1).collect();
+    let wants = |part: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == part);
     let services = Services {
         kafka: Kafka::start()?,
         postgres: Postgres::start().await?,
     };
-    latency::print(&services).await?;
-    subscribe::print(&services).await?;
-    throughput::print(&services).await
+    if wants("latency") {
+        latency::print(&services).await?;
+    }
+    if wants("subscribe") {
+        subscribe::print(&services).await?;
+    }
+    if wants("throughput") {
+        throughput::print(&services).await?;
+    }
+    Ok(())
 }
 
 /// The value below which `share` of the sorted `values` lie.
