@@ -1,7 +1,7 @@
 //! The doors through which viewers come: STOMP on WebSocket, STOMP on SockJS, server-sent events.
 //!
 //! A door speaks its protocol and nothing else: what a subscription is, when it ends and what is lost for a slow
-//! viewer is decided behind [`crate::live::Live`]. STOMP is driven by one loop, [`connection`], whatever carries it.
+//! viewer is decided behind [`crate::live::Live`]. STOMP is driven by one loop, `connection`, whatever carries it.
 
 mod connection;
 mod listener;
