@@ -9,7 +9,7 @@ use std::{collections::HashMap, time::Instant};
 use clickstream_wire::{QueryId, Range};
 
 use super::{
-    lane::{PartitionId, QueryCount},
+    lane::{Accepted, PartitionId, QueryCount},
     subscription::Member,
 };
 
@@ -59,6 +59,8 @@ struct Mark {
     came: i64,
     /// Of these, early ones.
     early: i64,
+    /// Offsets of the repeated ones. Few: an owner reads again what its predecessor had not committed.
+    repeated: Vec<i64>,
     /// Offsets passed on since the last statement of any epoch, ascending. A worker states each second.
     passed: Vec<i64>,
     /// Matches withdrawn and not yet counted again; they come back until a range reaches `withdrawn_to`.
@@ -78,6 +80,11 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    /// Matches since `start`. Those passed on count even if a worker that is gone had withheld them before.
+    pub(crate) fn matched_since(&self, start: &Self) -> i64 {
+        (self.matched - start.matched).max(self.passed - start.passed)
+    }
+
     /// Matches that came to nobody because workers withheld them. What is missing of a query without a limit
     /// is no such match, and not hidden among them.
     pub(crate) fn withheld_since(&self, start: &Self) -> i64 {
@@ -129,6 +136,8 @@ impl Group {
         if pass {
             mark.last = offset;
             mark.passed.push(offset);
+        } else {
+            mark.repeated.push(offset);
         }
         pass
     }
@@ -147,6 +156,21 @@ impl Group {
         mark.beginning += 1;
     }
 
+    /// The query was matched in all of a range: it begins there, at the latest.
+    pub(crate) fn known(&mut self, at: PartitionId, range: &Range, accepted: &Accepted) {
+        let whole = self.saw_previous(accepted);
+        let first = if whole { range.begin } else { range.end };
+        let mark = || Mark::new(first, range.epoch);
+        self.marks.entry(at).or_insert_with(mark);
+    }
+
+    /// Whether the group was there before the range began.
+    fn saw_previous(&self, accepted: &Accepted) -> bool {
+        accepted
+            .previous
+            .is_some_and(|previous| previous > self.created)
+    }
+
     /// Matches passed on since the last statement, below `end`: when a new owner begins there, no range
     /// will ever count them. Counts them; returns what was added to `matched`.
     pub(crate) fn count_unstated(&mut self, at: PartitionId, end: i64) -> i64 {
@@ -159,31 +183,33 @@ impl Group {
         matched
     }
 
-    /// Counts a range, of whose matches `matched` are the query's. `complete`: all its match records came to this group, unless something was lost.
+    /// Counts a range: how many of the query's matches it says there were, and how many of them left out.
     /// Returns what was added to `matched`.
     pub(crate) fn count(
         &mut self,
         at: PartitionId,
         range: &Range,
         (matched, left_out): (u64, u64),
-        complete: bool,
+        accepted: &Accepted,
     ) -> i64 {
         let (mut came, mut early) = (0, 0);
-        if matched > 0 {
-            // All of it may have been left out: it must be possible to withdraw it all the same.
-            let mark = || Mark::new(range.begin, range.epoch);
-            self.marks.entry(at).or_insert_with(mark);
-        }
         if let Some(mark) = self.marks.get_mut(&at) {
             mark.reach(range.epoch);
             // What a former owner sent from `end` on will be in a range to come.
             self.counts.passed += mark.take_passed(range.end);
             came = std::mem::take(&mut mark.came);
             early = std::mem::take(&mut mark.early);
+            let counted = mark.repeated.iter();
+            let counted = counted.filter(|offset| **offset < accepted.counted_before);
+            early += i64::try_from(counted.count()).unwrap_or(i64::MAX);
+            mark.repeated.clear();
         }
         let left_out = i64::try_from(left_out).unwrap_or(i64::MAX);
         let mut matched = i64::try_from(matched).unwrap_or(i64::MAX);
-        if !complete {
+        let since_before = accepted
+            .previous
+            .is_some_and(|previous| previous > self.created);
+        if !(accepted.complete && since_before) {
             // Part of the range was before this handler read the lane, or before this group.
             matched = matched.min(came.saturating_add(left_out));
         }
@@ -269,6 +295,7 @@ impl Mark {
             epoch,
             came: 0,
             early: 0,
+            repeated: Vec::new(),
             passed: Vec::new(),
             withdrawn: 0,
             withdrawn_to: 0,
@@ -287,6 +314,7 @@ impl Mark {
             self.epoch = epoch;
             self.came = 0;
             self.early = 0;
+            self.repeated.clear();
         }
     }
 }

@@ -429,6 +429,9 @@ impl Hub {
                 let matched = group.count_unstated(at, range.begin);
                 unstated.extend((matched > 0).then(|| group.receipt(at, *id, matched)));
             }
+            if known == Some(true) {
+                group.known(at, range, accepted);
+            }
             let mut counts = stated.get(id).copied().unwrap_or_default();
             if known == Some(false) {
                 // What the former owner stated was matched and passed on: it stays counted.
@@ -436,11 +439,7 @@ impl Hub {
                 group.begin(at, range.epoch, first);
                 counts = (0, 0);
             }
-            let since_before = accepted
-                .previous
-                .is_some_and(|previous| previous > group.created);
-            let complete = accepted.complete && since_before;
-            let matched = group.count(at, range, counts, complete);
+            let matched = group.count(at, range, counts, accepted);
             counted.extend((matched > 0).then(|| group.receipt(at, *id, matched)));
             let Some(revision) = group.revision else {
                 continue;

@@ -142,6 +142,8 @@ pub(crate) struct Accepted {
     pub(crate) torn: Option<(i64, i64)>,
     /// What the range added to the totals.
     pub(crate) scanned: Scanned,
+    /// Matches below this offset are part of counts that stay.
+    pub(crate) counted_before: i64,
 }
 
 impl Lane {
@@ -329,6 +331,7 @@ impl Partition {
                 .map(|from| (from, range.end))
                 .filter(|(from, to)| from < to),
             scanned: Scanned::default(),
+            counted_before: 0,
         };
         if !self.current
             && let Some(last) = previous
@@ -346,6 +349,7 @@ impl Partition {
             time_ms: range.time_ms,
             lag_records: range.lag_records,
         });
+        accepted.counted_before = self.forgotten_before;
         accepted.scanned = self.count(range);
         accepted
     }

@@ -155,6 +155,9 @@ struct World {
     registered: BTreeMap<usize, u64>,
     hub: Hub,
     viewers: Vec<Viewer>,
+    /// A zombie and a new owner that learned of a query in the middle of what the zombie had stated have both
+    /// counted some records: nobody can tell how many of these are unreadable.
+    zombies: bool,
     now: Now,
 }
 
@@ -172,6 +175,7 @@ impl World {
             registered: BTreeMap::new(),
             hub: Hub::new(metrics),
             viewers: Vec::new(),
+            zombies: false,
             now: Now {
                 instant: Instant::now(),
                 time: Time(1),
@@ -207,6 +211,7 @@ impl World {
         for worker in &mut self.workers {
             worker.owns &= worker.partition != partition;
         }
+        self.zombies |= zombie;
         if !zombie {
             self.workers.retain(|worker| worker.partition != partition);
         }
@@ -594,7 +599,7 @@ impl Viewer {
     }
 
     /// What must hold when everything has come to rest.
-    fn check(&self, ends: &[i64; PARTITIONS]) {
+    fn check(&self, ends: &[i64; PARTITIONS], zombies: bool) {
         let live = self
             .live
             .expect("everything runs the registry's last revision");
@@ -637,7 +642,7 @@ impl Viewer {
         assert!(*matched + self.gaps.len() as u64 * 1_000 >= owed.count() as u64);
         let all: i64 = ends.iter().sum();
         assert!(
-            *matched + *unreadable <= *scanned && *scanned <= all as u64,
+            *matched + *unreadable <= *scanned && (zombies || *scanned <= all as u64),
             "{:?} of {all}",
             self.progress
         );
@@ -653,14 +658,7 @@ fn never_less(before: &Status, after: &Status) -> bool {
             left_out,
             unreadable,
             ..
-        } => [
-            *scanned,
-            *matched,
-            *delivered,
-            left_out.rate,
-            left_out.slow,
-            *unreadable,
-        ],
+        } => [*scanned, *matched, *delivered, left_out.slow, *unreadable],
         _ => unreachable!("progress only"),
     };
     numbers(before)
@@ -682,7 +680,7 @@ proptest! {
         }
         world.rest();
         for viewer in &world.viewers {
-            viewer.check(&world.ends);
+            viewer.check(&world.ends, world.zombies);
         }
     }
 }

@@ -241,7 +241,7 @@ impl Member {
         let scanned = lane.map_or(self.scanned_start, |lane| lane.totals) - self.scanned_start;
         let positive = |count: i64| u64::try_from(count).unwrap_or(0);
         let withheld = positive(group.withheld_since(&self.start));
-        let matched = self.carried.matched + positive(group.matched - self.start.matched);
+        let matched = self.carried.matched + positive(group.matched_since(&self.start));
         let unreadable = self.carried.unreadable + positive(scanned.unreadable);
         let scanned = self.carried.scanned + positive(scanned.scanned);
         let now = Totals {
@@ -255,7 +255,8 @@ impl Member {
             scanned: now.scanned.max(self.shown.scanned),
             matched: now.matched.max(self.shown.matched),
             unreadable: now.unreadable.max(self.shown.unreadable),
-            over_rate: now.over_rate.max(self.shown.over_rate),
+            // What one worker withheld, the one that reads again may send: then it is left out no more.
+            over_rate: now.over_rate,
         };
         self.shown
     }
@@ -306,5 +307,43 @@ impl Bucket {
             self.tokens -= TOKEN;
         }
         enough
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_rate_is_kept_over_any_time(rate in 1..50u32, gaps in prop::collection::vec(0..300_000u64, 1..400)) {
+            let start = Instant::now();
+            let mut bucket = Bucket::full(rate, start);
+            let mut now = start;
+            let mut admitted = Vec::new();
+            for gap in gaps {
+                now += Duration::from_micros(gap);
+                if bucket.take(now) {
+                    admitted.push(now);
+                }
+            }
+            // From any one on: the burst of a quiet second, and then the rate.
+            for (position, from) in admitted.iter().enumerate() {
+                let most = f64::from(rate) * (1.0 + (now - *from).as_secs_f64());
+                prop_assert!((admitted.len() - position) as f64 <= most + 1.0);
+            }
+        }
+
+        #[test]
+        fn who_stays_below_the_rate_loses_nothing(rate in 1..50u32, count in 1..400u32) {
+            let start = Instant::now();
+            let mut bucket = Bucket::full(rate, start);
+            for number in 0..count {
+                let now = start + Duration::from_secs(1) * number / rate;
+                prop_assert!(bucket.take(now), "number {number}");
+            }
+        }
     }
 }
