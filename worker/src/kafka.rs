@@ -1,6 +1,9 @@
-//! How the worker sets its Kafka clients.
+//! How the worker sets its Kafka clients, and what it makes of their logs.
 
-use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, ClientContext};
+use tracing::{debug, error, info, warn};
 
 /// Defaults of ours, then the user's settings, then what the worker's promises rest on.
 fn layered(ours: &[(&str, &str)], user: &ClientConfig, own: &[(&str, &str)]) -> ClientConfig {
@@ -33,6 +36,8 @@ pub(crate) fn consumer(user: &ClientConfig, group: &str) -> ClientConfig {
         ("heartbeat.interval.ms", "1000"),
         // New partitions are noticed within seconds.
         ("topic.metadata.refresh.interval.ms", "5000"),
+        // Idle partitions hold up the first fetch of one that was just started no longer than this.
+        ("fetch.wait.max.ms", "100"),
         // A full queue is looked at again soon; the default of a second would make gaps at full speed.
         ("fetch.queue.backoff.ms", "20"),
         ("fetch.error.backoff.ms", "100"),
@@ -76,9 +81,38 @@ pub(crate) fn producer(user: &ClientConfig, max_record_bytes: usize) -> ClientCo
     layered(&ours, user, &own)
 }
 
-/// A client that only asks about topics.
-pub(crate) fn admin(user: &ClientConfig) -> ClientConfig {
+/// A client that only asks, on connections where no idle fetch makes questions wait.
+pub(crate) fn asking(user: &ClientConfig) -> ClientConfig {
     layered(&[], user, &[("allow.auto.create.topics", "false")])
+}
+
+/// Logs a line of librdkafka.
+pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
+    use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
+    // Settings are checked at start; what remains is that a consumer's are none of a producer's, and the like.
+    if facility == "CONFWARN" {
+        return debug!(line, "librdkafka");
+    }
+    match level {
+        Emerg | Alert | Critical | Error => error!(facility, line, "librdkafka"),
+        Warning => warn!(facility, line, "librdkafka"),
+        Notice | Info => info!(facility, line, "librdkafka"),
+        Debug => debug!(facility, line, "librdkafka"),
+    }
+}
+
+/// The callbacks of a client that only asks.
+#[derive(Debug, Default)]
+pub(crate) struct Asking;
+
+impl ClientContext for Asking {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(%error, reason, "trouble with Kafka");
+    }
 }
 
 #[cfg(test)]
@@ -106,7 +140,7 @@ mod tests {
         for config in [
             consumer(&user, "g"),
             producer(&user, 1_000_000),
-            admin(&user),
+            asking(&user),
         ] {
             config.create_native_config().unwrap();
         }

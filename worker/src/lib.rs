@@ -5,18 +5,20 @@
 //! | module | is |
 //! |---|---|
 //! | `epoch` `start` `offsets` `progress` `limit` `queries` `owner` `catalogue` `looks` | pure: decisions and accounts |
-//! | `consumer` `reader` | one thread of the group: partitions in, records through |
+//! | `member` `handover` `group` `reader` | one thread of the group: partitions come and go, records pass through |
 //! | `producer` | one for the process, shared by the threads |
 //! | `topics` `follow` `reports` | tasks: what the brokers say, what the registry says, what it is told |
 
 pub mod args;
 mod catalogue;
-mod consumer;
 mod epoch;
 mod follow;
+mod group;
+mod handover;
 mod kafka;
 mod limit;
 mod looks;
+mod member;
 mod metrics;
 mod offsets;
 mod owner;
@@ -41,13 +43,14 @@ use clickstream_registry::{
 };
 use clickstream_telemetry::{Health, Metrics as Telemetry, Waiting};
 use rdkafka::ClientConfig;
+use rdkafka::admin::AdminClient;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::catalogue::Sampler;
-use crate::consumer::Member;
+use crate::member::Member;
 use crate::metrics::Metrics;
 use crate::producer::{Output, Producers};
 use crate::queries::QuerySet;
@@ -58,8 +61,8 @@ use crate::topics::Topics;
 const DRAIN: Duration = Duration::from_secs(10);
 /// A query that vanished without a record of its removal is kept for a lease period: its handler writes it again.
 const VANISH_GRACE: Duration = Duration::from_secs(60);
-/// Between two looks at the gauges that nobody pushes to.
-const GAUGES_EVERY: Duration = Duration::from_millis(500);
+/// Between two looks at what nobody pushes.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// What the worker runs with: [`args::Args`], checked.
 #[derive(Clone, Debug)]
@@ -93,6 +96,8 @@ impl Config {
 /// What all parts of the worker share.
 struct Shared {
     config: Config,
+    /// Answers while consumers wait for records.
+    asking: Arc<AdminClient<kafka::Asking>>,
     worker: ProcessId,
     metrics: Metrics,
     producers: Producers,
@@ -155,8 +160,15 @@ pub async fn run(
         vanish_grace: Some(VANISH_GRACE),
     };
     let follower = Follower::start(Arc::clone(&registry), options, ended.clone());
-    let (topics_watch, topics) = topics::Watch::new(&config, Arc::clone(&registry), health.clone())
-        .context("making a Kafka client")?;
+    let asking = kafka::asking(&config.kafka).create_with_context(kafka::Asking);
+    let asking: Arc<AdminClient<kafka::Asking>> =
+        Arc::new(asking.context("making a Kafka client")?);
+    let (topics_watch, topics) = topics::Watch::new(
+        &config,
+        Arc::clone(&asking),
+        Arc::clone(&registry),
+        health.clone(),
+    );
     let (compile, sets) = follow::Compile::new(
         follower.subscribe(),
         topics.clone(),
@@ -175,6 +187,7 @@ pub async fn run(
             metrics.clone(),
         ),
         config,
+        asking,
         worker,
         metrics,
         sampler,
@@ -209,14 +222,14 @@ pub async fn run(
     let reports = Reports {
         registry,
         worker,
-        members,
+        members: members.clone(),
         topics: shared.topics.clone(),
         sets: shared.sets.clone(),
         sampler: Arc::clone(&shared.sampler),
         metrics: shared.metrics.clone(),
     };
     tasks.spawn(reports.run());
-    tasks.spawn(gauges(Arc::clone(&shared)));
+    tasks.spawn(watch_over(Arc::clone(&shared), members, health.clone()));
 
     let failed = tokio::select! {
         () = cancel.cancelled() => None,
@@ -280,14 +293,23 @@ fn start_members(shared: &Arc<Shared>) -> anyhow::Result<(Vec<Arc<MemberStatus>>
     Ok((members, outcomes))
 }
 
-async fn gauges(shared: Arc<Shared>) {
+/// Keeps in step what nobody pushes to: readiness and gauges.
+async fn watch_over(shared: Arc<Shared>, members: Vec<Arc<MemberStatus>>, health: Health) {
     loop {
+        let settled = members
+            .iter()
+            .all(|member| member.settled.load(Ordering::Relaxed));
+        if settled && shared.topics.borrow().complete {
+            health.set_ready(Waiting::Kafka);
+        } else {
+            health.set_waiting(Waiting::Kafka);
+        }
         let records = shared.producers.budget().records();
         shared
             .metrics
             .unacknowledged
             .set(i64::try_from(records).unwrap_or(i64::MAX));
-        tokio::time::sleep(GAUGES_EVERY).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-/// An answer from a broker is as good as a look for this long: an idle fetch is answered every half second.
-const FRESH_MICROS: i64 = 2_000_000;
+/// An answer from a broker is as good as a look for this long: an idle fetch is answered every tenth of a second.
+const FRESH_MICROS: i64 = 1_000_000;
 
 /// What is known of a partition that is being fetched.
 #[derive(Debug, PartialEq, Eq)]

@@ -138,6 +138,8 @@ impl Reader {
         } = std::mem::take(&mut self.owner.tally);
         self.shared.metrics.records.inc_by(records);
         self.shared.metrics.matches.inc_by(matches);
-        self.shared.metrics.left_out(left_out, too_large);
+        if left_out + too_large > 0 {
+            self.shared.metrics.left_out(left_out, too_large);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clickstream_registry::{ProcessId, QueryId, Registry, RegistryError, WorkerRow};
@@ -27,6 +27,8 @@ pub(crate) struct MemberStatus {
     pub(crate) revision: AtomicU64,
     /// Partitions it reads.
     pub(crate) partitions: AtomicU32,
+    /// It has its first share of the partitions, if only none, and reads it.
+    pub(crate) settled: AtomicBool,
 }
 
 /// Writes the worker's row, standing queries' rates and the catalogue.

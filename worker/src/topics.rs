@@ -7,15 +7,13 @@ use std::time::Duration;
 use clickstream_registry::Registry;
 use clickstream_telemetry::{Health, Waiting};
 use clickstream_wire::TopicPartitions;
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::kafka;
+use crate::kafka::Asking;
 use crate::producer::DEFAULT_MAX_MESSAGE_BYTES;
 
 /// Topics are looked at this often, and more often while one is missing.
@@ -26,11 +24,14 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Matches are of use while somebody watches; an hour covers any outage a handler waits for.
 const RETENTION_MS: &str = "3600000";
 
-/// What is known of the topics.
+/// What is known of the topics. Numbers of partitions only grow: a broker that has just started may not know of a topic
+/// for a moment, and nothing must be given up for that.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Topics {
     /// The source topics, with 0 partitions while they do not exist.
     pub(crate) sources: Arc<Vec<TopicPartitions>>,
+    /// All of them are there, and the brokers answered the last question.
+    pub(crate) complete: bool,
     /// How many partitions they had when the pipeline's first worker saw them; none until that is recorded.
     pub(crate) recorded: Arc<HashMap<String, i32>>,
     /// Partitions of the filtered topic; 0 while it does not exist.
@@ -41,7 +42,7 @@ pub(crate) struct Topics {
 
 /// Keeps [`Topics`] up to date.
 pub(crate) struct Watch {
-    client: Arc<AdminClient<DefaultClientContext>>,
+    client: Arc<AdminClient<Asking>>,
     filtered_topic: String,
     create: Option<i32>,
     registry: Arc<dyn Registry>,
@@ -55,9 +56,10 @@ impl Watch {
     /// `create`: partitions of the filtered topic, if it is to be created.
     pub(crate) fn new(
         config: &crate::Config,
+        client: Arc<AdminClient<Asking>>,
         registry: Arc<dyn Registry>,
         health: Health,
-    ) -> KafkaResult<(Self, watch::Receiver<Topics>)> {
+    ) -> (Self, watch::Receiver<Topics>) {
         let missing = |topic: &String| TopicPartitions {
             topic: topic.clone(),
             ..TopicPartitions::default()
@@ -67,9 +69,8 @@ impl Watch {
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
             ..Topics::default()
         });
-        let settings: ClientConfig = kafka::admin(&config.kafka);
         let watch = Self {
-            client: Arc::new(settings.create()?),
+            client,
             filtered_topic: config.filtered_topic.clone(),
             create: config.create_filtered_topic,
             registry,
@@ -77,7 +78,7 @@ impl Watch {
             publish,
             size_unknown: false,
         };
-        Ok((watch, topics))
+        (watch, topics)
     }
 
     /// Runs for ever.
@@ -92,51 +93,50 @@ impl Watch {
     async fn look(&mut self) -> bool {
         let mut topics = self.publish.borrow().clone();
         let mut sources = Vec::clone(&topics.sources);
-        let mut reached = true;
+        let mut complete = true;
         for source in &mut sources {
             match self.partitions(&source.topic).await {
-                Ok(partitions) => source.partitions = partitions,
+                Ok(partitions) => {
+                    complete &= partitions > 0;
+                    source.partitions = source.partitions.max(partitions);
+                }
                 Err(error) => {
                     warn!(topic = source.topic, %error, "cannot look at a source topic");
-                    reached = false;
+                    complete = false;
                 }
             }
         }
-        let complete = reached && sources.iter().all(|source| source.partitions > 0);
-        self.set(Waiting::Kafka, complete);
+        topics.complete = complete;
         self.record(&sources, &mut topics).await;
         topics.sources = Arc::new(sources);
-        match self.partitions(&self.filtered_topic).await {
-            Ok(0) => {
-                topics.lanes = 0;
-                self.create().await;
-            }
-            // Lanes only become more; a lower number is a broker that does not know better yet.
-            Ok(partitions) if topics.lanes == 0 => {
-                topics.lanes = partitions;
+        let filtered = self.partitions(&self.filtered_topic).await;
+        match &filtered {
+            Ok(0) => self.create().await,
+            Ok(lanes) if topics.lanes == 0 => {
                 info!(
                     topic = self.filtered_topic,
-                    lanes = partitions,
-                    "the filtered topic is there"
+                    lanes, "the filtered topic is there"
                 );
             }
-            Ok(partitions) => topics.lanes = topics.lanes.max(partitions),
+            Ok(_) => {}
             Err(error) => {
-                warn!(topic = self.filtered_topic, %error, "cannot look at the filtered topic")
+                warn!(topic = self.filtered_topic, %error, "cannot look at the filtered topic");
             }
         }
-        if topics.lanes > 0 {
-            topics.max_message_bytes = self
-                .max_message_bytes()
-                .await
-                .unwrap_or(topics.max_message_bytes);
+        let lanes = filtered.unwrap_or_default();
+        if lanes > 0 {
+            topics.lanes = topics.lanes.max(lanes);
+            let size = self.max_message_bytes().await;
+            topics.max_message_bytes = size.unwrap_or(topics.max_message_bytes);
+            self.health.set_ready(Waiting::FilteredTopic);
+        } else {
+            self.health.set_waiting(Waiting::FilteredTopic);
         }
-        self.set(Waiting::FilteredTopic, topics.lanes > 0);
         let recorded = topics
             .sources
             .iter()
             .all(|source| topics.recorded.contains_key(&source.topic));
-        let complete = complete && recorded && topics.lanes > 0;
+        let complete = complete && recorded && lanes > 0;
         self.publish.send_if_modified(|known| {
             let changed = *known != topics;
             *known = topics;
@@ -245,13 +245,5 @@ impl Watch {
         }
         // librdkafka takes no less than 1,000.
         bytes.map(|bytes: usize| bytes.clamp(1_000, 1_000_000_000))
-    }
-
-    fn set(&self, need: Waiting, ready: bool) {
-        if ready {
-            self.health.set_ready(need);
-        } else {
-            self.health.set_waiting(need);
-        }
     }
 }

@@ -135,6 +135,15 @@ impl Pipeline {
         Ok(self.registry.query_id("", &filter))
     }
 
+    /// Takes the last query away.
+    pub(crate) async fn unwatch(&mut self) -> Result<()> {
+        self.wanted.pop();
+        self.registry
+            .renew(self.handler, &self.wanted, LEASE)
+            .await?;
+        Ok(())
+    }
+
     /// Sends events `{"n": ..}`, numbered on from the last, over all partitions.
     pub(crate) fn send(&mut self, count: usize) -> Result<()> {
         for n in self.sent..self.sent + count {
