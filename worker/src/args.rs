@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, env, value_name = "TOPIC", value_delimiter = '\n', value_parser = topic, required = true)]
     pub source_topic: Vec<String>,
 
-    /// The topic to write matches to [default: clickstream-<PIPELINE>, with `.` for `/`]
+    /// The topic to write matches to [default: clickstream-PIPELINE, with `.` for `/`]
     #[arg(long, env, value_name = "TOPIC", value_parser = topic)]
     pub filtered_topic: Option<String>,
 
@@ -60,7 +60,7 @@ pub struct Args {
     pub pipeline: String,
 
     /// The consumer group, the same for all workers of the pipeline
-    /// [default: clickstream-worker-<PIPELINE>, with `.` for `/`]
+    /// [default: clickstream-worker-PIPELINE, with `.` for `/`]
     #[arg(long, env, value_name = "GROUP", value_parser = group)]
     pub group: Option<String>,
 

@@ -1,7 +1,7 @@
 //! What every program shows of itself: logs, metrics, health, and how it ends.
 //!
 //! A program makes one [`Health`] and one [`Metrics`], hands clones to its parts, and serves
-//! [`routes`] on `--http-addr`. Nothing here knows what the program does.
+//! [`routes()`] on `--http-addr`. Nothing here knows what the program does.
 
 mod health;
 mod logs;
