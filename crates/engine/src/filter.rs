@@ -158,10 +158,9 @@ impl Filter {
         (&self.0.written, &self.0.text)
     }
 
+    /// From the text as it was written, so that the reference depends on nothing of ours.
     pub(crate) fn program(&self) -> &Result<Program, String> {
-        self.0
-            .program
-            .get_or_init(|| Program::new(self.canonical()))
+        self.0.program.get_or_init(|| Program::new(&self.0.text))
     }
 }
 

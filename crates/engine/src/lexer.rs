@@ -257,7 +257,8 @@ impl<'t> Lexer<'t> {
             token = Token::Uint;
         }
         let runs_into = count(self.rest(), is_name);
-        if runs_into > 0 {
+        // `1in [1]` is odd, but CEL.
+        if runs_into > 0 && &self.rest()[..runs_into] != "in" {
             let span = Span::new(start, self.at + runs_into);
             let message = format!("`{}` is not a number", &self.text[start..span.end]);
             let error = self.error(span, message);
@@ -294,7 +295,7 @@ impl<'t> Lexer<'t> {
             "" => (false, false),
             "r" => (true, false),
             "b" => (false, true),
-            "br" | "rb" => (true, true),
+            "br" => (true, true),
             _ => return Ok(None),
         };
         let body = &rest[prefix..];

@@ -266,18 +266,12 @@ impl<'t> Parser<'t> {
         let start = self.span();
         let (symbol, kind): (_, fn(Box<Node>) -> Kind) = match self.peek() {
             Token::Symbol("!") => ("!", Kind::Not),
-            Token::Symbol("-") => ("-", Kind::Negate),
+            Token::Symbol("-") if !self.at_negative_number() => ("-", Kind::Negate),
             _ => return self.member(),
         };
         let mut times = 0;
         while self.eat(symbol).is_some() {
             times += 1;
-        }
-        if symbol == "-" && times == 1 && matches!(self.peek(), Token::Int | Token::Double) {
-            // The sign belongs to the number: the smallest int has no positive.
-            let number = self.number(true)?;
-            let span = start.to(number.span);
-            return self.selectors(number.at(span));
         }
         let operand = self.member()?;
         let span = start.to(operand.span);
@@ -287,13 +281,22 @@ impl<'t> Parser<'t> {
         self.node(kind(Box::new(operand)), span)
     }
 
-    fn number(&mut self, negative: bool) -> Result<Node> {
+    /// Whether a sign and a number follow. The sign belongs to the number, as the smallest int has no positive.
+    fn at_negative_number(&self) -> bool {
+        let next = self.tokens.get(self.at + 1).map(|next| next.token);
+        self.peek() == Token::Symbol("-") && matches!(next, Some(Token::Int | Token::Double))
+    }
+
+    /// An int or a double, with its sign.
+    fn number(&mut self) -> Result<Node> {
+        let start = self.span();
+        let negative = self.eat("-").is_some();
         let Lexed { token, span } = self.advance();
         let literal = match token {
             Token::Int => literal::int(self.text, span, negative)?,
             _ => literal::double(self.text, span, negative)?,
         };
-        self.node(Kind::Literal(literal), span)
+        self.node(Kind::Literal(literal), start.to(span))
     }
 
     fn member(&mut self) -> Result<Node> {
@@ -424,7 +427,8 @@ impl<'t> Parser<'t> {
     fn primary(&mut self) -> Result<Node> {
         let Lexed { token, span } = self.lexed();
         let literal = match token {
-            Token::Int | Token::Double => return self.number(false),
+            Token::Int | Token::Double => return self.number(),
+            Token::Symbol("-") if self.at_negative_number() => return self.number(),
             Token::Uint => literal::uint(self.text, span)?,
             Token::String => literal::string(self.text, span)?,
             Token::Bytes => literal::bytes(self.text, span)?,
@@ -457,9 +461,18 @@ impl<'t> Parser<'t> {
         self.node(Kind::Literal(literal), span)
     }
 
+    /// The grammar allows a comma at the end of a list or a map, even if there is nothing before it.
+    fn lone_comma(&mut self, closing: &str) {
+        let next = self.tokens.get(self.at + 1).map(|next| next.token);
+        if matches!(next, Some(Token::Symbol(symbol)) if symbol == closing) {
+            self.eat(",");
+        }
+    }
+
     fn list(&mut self) -> Result<Node> {
         let start = self.advance().span;
         let mut elements = Vec::new();
+        self.lone_comma("]");
         let end = loop {
             if let Some(end) = self.eat("]") {
                 break end;
@@ -475,6 +488,7 @@ impl<'t> Parser<'t> {
     fn map(&mut self) -> Result<Node> {
         let start = self.advance().span;
         let mut entries = Vec::new();
+        self.lone_comma("}");
         let end = loop {
             if let Some(end) = self.eat("}") {
                 break end;

@@ -53,11 +53,13 @@ pub(crate) struct Program(IdedExpr);
 
 impl Program {
     pub(crate) fn new(text: &str) -> Result<Self, String> {
-        let mut tree = ENV
-            .parser()
-            .enable_ident_escape_syntax(true)
-            .parse(text)
-            .map_err(|errors| errors.to_string())?;
+        // Never seen to panic on a text that our own parser took; but it is made of `unwrap`.
+        let parsed =
+            std::panic::catch_unwind(|| ENV.parser().enable_ident_escape_syntax(true).parse(text));
+        let mut tree = match parsed {
+            Ok(parsed) => parsed.map_err(|errors| errors.to_string())?,
+            Err(_) => return Err("the parser of crate `cel` failed".to_owned()),
+        };
         correct(&mut tree);
         Ok(Self(tree))
     }
