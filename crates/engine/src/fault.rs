@@ -24,7 +24,7 @@ pub(crate) enum Fault<'a> {
     RepeatedKey,
     /// A pattern that is no constant, and no regular expression.
     Pattern(String),
-    /// Beyond [`limits::STEPS`].
+    /// Beyond [`limits::STEPS`](crate::limits::STEPS).
     TooManySteps,
 }
 
