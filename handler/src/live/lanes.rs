@@ -39,7 +39,7 @@ use crate::metrics::Metrics;
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 128 << 10;
 /// How long a batch is followed by nothing while a connection is catching up, in steps.
-const BREATH: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(1)];
+const BREATH: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(1)];
 /// How long the thread waits for a record before it looks whether it should stop.
 const POLL: Duration = Duration::from_millis(100);
 /// Reading goes on for this long after the last query: people change their filter, and a client that begins to read
