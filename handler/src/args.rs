@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, env, value_name = "TOPIC", value_delimiter = '\n', value_parser = topic)]
     pub source_topic: Vec<String>,
 
-    /// The topic on which workers send matches [default: clickstream-<PIPELINE>, with `.` for `/`]
+    /// The topic on which workers send matches [default: clickstream-PIPELINE, with `.` for `/`]
     #[arg(long, env, value_name = "TOPIC", value_parser = topic)]
     pub filtered_topic: Option<String>,
 
@@ -56,7 +56,7 @@ pub struct Args {
     #[arg(long, env, value_name = "PATH", default_value = "user_id", value_parser = path)]
     pub user_field: FieldPath,
 
-    /// Another site whose pages may connect, such as https://app.example.com; may be repeated. Pages that this
+    /// Another site whose pages may connect, such as `https://app.example.com`; may be repeated. Pages that this
     /// handler serves, and programs that are no page, always may
     #[arg(long, env, value_name = "ORIGIN", value_delimiter = '\n')]
     pub allowed_origins: Vec<String>,
