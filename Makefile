@@ -94,7 +94,7 @@ TEST ?= $(basename $(notdir $(wildcard e2e/tests/*.rs)))
 lint: ui ## Formatting, clippy and docs without a warning; the page's types
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc $(workspace) --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc $(workspace) --no-deps --document-private-items
 	cd ui && npm run --silent check
 
 ## --- More of it

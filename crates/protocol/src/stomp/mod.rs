@@ -1,6 +1,6 @@
 //! STOMP 1.0, 1.1 and 1.2.
 //!
-//! [`Decoder`] turns bytes, cut anywhere, into [`Frame`]s; [`encode`] writes
+//! [`Decoder`] turns bytes, cut anywhere, into [`Frame`]s; [`encode()`] writes
 //! them. [`server::Session`] is the server's side of a connection as a state
 //! machine. The frame layer serves clients too.
 
