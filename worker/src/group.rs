@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use tracing::{debug, warn};
@@ -47,7 +47,6 @@ pub(crate) struct Callbacks {
     pub(crate) inbox: Mutex<Inbox>,
     /// Something is in the inbox.
     pub(crate) news: AtomicBool,
-    pub(crate) commit_failed: AtomicBool,
     /// The consumer is being dropped: nobody reads the inbox any more.
     pub(crate) closing: AtomicBool,
 }
@@ -94,13 +93,6 @@ impl ConsumerContext for Callbacks {
                 },
             });
         });
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(error) = result {
-            warn!(%error, "a commit failed; it is made again");
-            self.commit_failed.store(true, Ordering::Relaxed);
-        }
     }
 }
 

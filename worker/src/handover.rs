@@ -124,13 +124,15 @@ impl Member {
         let mut list = TopicPartitionList::new();
         for index in indices {
             let partition = &mut owner.partitions[index];
+            // Also what was committed without waiting: that may have failed.
+            partition.offsets.commit_again();
             if let Some(offset) = partition.offsets.take_commit() {
                 add_commit(&mut list, partition.progress.place(), offset);
             }
         }
         if list.count() > 0 {
             let outcome = self.consumer.commit(&list, CommitMode::Sync);
-            self.shared.metrics.commit(outcome.is_ok());
+            self.shared.metrics.commits.inc();
             if let Err(error) = outcome {
                 warn!(%error, "the last commit failed; the next owner repeats what came after the one before");
             }
@@ -183,6 +185,10 @@ impl Member {
                 Ok((low, high)) if (low..=high).contains(&position) => {}
                 _ => outside.push(name.clone()),
             }
+        }
+        // librdkafka does not go on with the one it spoke of, whichever it is.
+        if outside.is_empty() {
+            outside.extend(self.started.keys().cloned());
         }
         warn!(
             partitions = shown(&outside),
@@ -293,7 +299,7 @@ impl Member {
             starts.push((name.clone(), place, start, high));
         }
         let outcome = self.consumer.commit(&commits, CommitMode::Sync);
-        self.shared.metrics.commit(outcome.is_ok());
+        self.shared.metrics.commits.inc();
         outcome.context("committing where to start")?;
         self.consumer
             .incremental_assign(&assigned)

@@ -39,6 +39,9 @@ const IDLE: Duration = Duration::from_millis(10);
 const BURST: u32 = 64;
 const BOUNDARY_EVERY: Duration = Duration::from_secs(1);
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// Errors of several partitions come together and are handled together.
+const RANGE_CHECK_AFTER: Duration = Duration::from_millis(500);
+const COMMIT_AGAIN_EVERY: Duration = Duration::from_secs(10);
 /// Changes of the set of queries are taken over at most this often.
 const TAKE_OVER_EVERY: Duration = Duration::from_millis(20);
 
@@ -54,8 +57,11 @@ pub(crate) struct Member {
     pub(crate) paused: bool,
     /// The group has answered.
     pub(crate) assigned: bool,
+    /// Some partition cannot be read on where it was.
+    range_check_at: Option<Instant>,
     boundary_at: Instant,
     commit_at: Instant,
+    commit_again_at: Instant,
     take_over_at: Instant,
 }
 
@@ -90,8 +96,10 @@ impl Member {
             started: BTreeMap::new(),
             paused: false,
             assigned: false,
+            range_check_at: None,
             boundary_at: now,
             commit_at: now,
+            commit_again_at: now + COMMIT_AGAIN_EVERY,
             take_over_at: now,
         })
     }
@@ -151,9 +159,9 @@ impl Member {
             _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
                 return Err(error.clone()).context("the consumer failed");
             }
-            // It does not say of which partition.
+            // It does not say of which partition, and others may follow.
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                self.restart_out_of_range()
+                self.range_check_at = Some(Instant::now() + RANGE_CHECK_AFTER);
             }
             // Told by readiness.
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
@@ -173,6 +181,10 @@ impl Member {
         if self.reader.output.has_failed() {
             self.change_producer(now);
         }
+        if self.range_check_at.is_some_and(|at| now >= at) {
+            self.range_check_at = None;
+            self.restart_out_of_range();
+        }
         self.pause_or_resume();
         if !self.paused {
             if now >= self.take_over_at {
@@ -188,7 +200,7 @@ impl Member {
         }
         if now >= self.commit_at {
             self.commit_at = now + COMMIT_EVERY;
-            self.commit();
+            self.commit(now);
             self.warn_of_waiting(now);
         }
     }
@@ -283,16 +295,17 @@ impl Member {
         self.status.revision.store(revision, Ordering::Relaxed);
     }
 
-    fn commit(&mut self) {
-        let failed = self
-            .consumer
-            .context()
-            .commit_failed
-            .swap(false, Ordering::Relaxed);
+    /// Commits what is safe, without waiting: the next commit makes good one that failed, which librdkafka logs and tells
+    /// nobody. So that this holds for partitions where nothing moves, all are committed again now and then.
+    fn commit(&mut self, now: Instant) {
+        let again = now >= self.commit_again_at;
+        if again {
+            self.commit_again_at = now + COMMIT_AGAIN_EVERY;
+        }
         let mut list = TopicPartitionList::new();
         for partition in &mut self.reader.owner.partitions {
-            if failed {
-                partition.offsets.commit_failed();
+            if again {
+                partition.offsets.commit_again();
             }
             if let Some(offset) = partition.offsets.take_commit() {
                 add_commit(&mut list, partition.progress.place(), offset);
@@ -301,15 +314,10 @@ impl Member {
         if list.count() == 0 {
             return;
         }
-        let outcome = self.consumer.commit(&list, CommitMode::Async);
-        self.shared.metrics.commit(outcome.is_ok());
-        if let Err(error) = outcome {
+        self.shared.metrics.commits.inc();
+        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
             warn!(%error, "a commit failed; it is made again");
-            self.reader
-                .owner
-                .partitions
-                .iter_mut()
-                .for_each(|partition| partition.offsets.commit_failed());
+            self.commit_again_at = now;
         }
     }
 

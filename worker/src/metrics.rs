@@ -16,11 +16,6 @@ pub(crate) struct Reason {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Outcome {
-    result: &'static str,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct State {
     state: &'static str,
 }
@@ -46,7 +41,7 @@ pub(crate) struct Metrics {
     pub(crate) queries: Gauge,
     pub(crate) queries_refused: Gauge,
     pub(crate) revision: Gauge,
-    commits: Family<Outcome, Counter>,
+    pub(crate) commits: Counter,
     pub(crate) pauses: Counter,
     pub(crate) producers: Counter,
     pub(crate) unacknowledged: Gauge,
@@ -84,7 +79,7 @@ impl Metrics {
                 m.queries_refused.clone(),
             );
             registry.register("worker_revision", "Revision of the registry that all threads run", m.revision.clone());
-            registry.register("worker_commits", "Commits of offsets", m.commits.clone());
+            registry.register("worker_commits", "Commits of offsets asked for", m.commits.clone());
             registry.register(
                 "worker_pauses",
                 "Times a thread stopped reading because of unacknowledged output",
@@ -118,14 +113,6 @@ impl Metrics {
                 .get_or_create(&Reason { reason })
                 .inc_by(count);
         }
-    }
-
-    pub(crate) fn commit(&self, succeeded: bool) {
-        self.commits
-            .get_or_create(&Outcome {
-                result: if succeeded { "ok" } else { "failed" },
-            })
-            .inc();
     }
 
     /// Changes how many partitions are being read, and how many wait.

@@ -117,8 +117,8 @@ impl Offsets {
         })
     }
 
-    /// A commit failed: the next [`Offsets::take_commit`] gives the safe boundary again, even if it did not move.
-    pub(crate) fn commit_failed(&mut self) {
+    /// The next [`Offsets::take_commit`] gives the safe boundary again, even if it did not move.
+    pub(crate) fn commit_again(&mut self) {
         self.committed = i64::MIN;
     }
 
@@ -149,7 +149,7 @@ mod tests {
         Fail(prop::sample::Index),
         /// The owner looks what it may commit.
         Commit,
-        CommitFailed,
+        CommitAgain,
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -160,7 +160,7 @@ mod tests {
             8 => any::<prop::sample::Index>().prop_map(Step::Acknowledge),
             1 => any::<prop::sample::Index>().prop_map(Step::Fail),
             3 => Just(Step::Commit),
-            1 => Just(Step::CommitFailed),
+            1 => Just(Step::CommitAgain),
         ];
         prop::collection::vec(step, 0..120)
     }
@@ -213,7 +213,7 @@ mod tests {
                             prop_assert!(!unacknowledged, "{} is before its acknowledgements", commit);
                         }
                     }
-                    Step::CommitFailed => offsets.commit_failed(),
+                    Step::CommitAgain => offsets.commit_again(),
                     _ => {}
                 }
                 prop_assert_eq!(offsets.is_settled(), sent.iter().all(|(_, _, done)| *done));
@@ -246,11 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_commit_is_repeated() {
+    fn a_commit_is_repeated_when_asked() {
         let mut offsets = Offsets::new(0);
         offsets.boundary(10);
         assert_eq!(offsets.take_commit(), Some(10));
-        offsets.commit_failed();
+        offsets.commit_again();
         assert_eq!(offsets.take_commit(), Some(10));
     }
 

@@ -206,3 +206,61 @@ async fn topics_may_come_after_the_worker_and_it_creates_its_own() -> Result<()>
     assert_exactly(state.delivered(all), 0..100);
     worker.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_topic_that_is_created_anew_is_read_again() -> Result<()> {
+    let (kafka, mut pipeline) = start(&[]).await?;
+    let worker = pipeline.worker(&[]).await?;
+    let mut reader = pipeline.reader()?;
+    let before = pipeline.watch("event.n >= 0", 0, None).await?;
+    let at = revision(&pipeline).await?;
+    reader
+        .until("the query is live", |state| state.is_live(0, at))
+        .await?;
+    pipeline.send(400)?;
+    reader
+        .until("the first events", |state| {
+            state.delivered(before).len() >= 400
+        })
+        .await?;
+    let epochs = reader.state.epochs.clone();
+    let source = pipeline.source.clone();
+    let deleted = kafka
+        .admin()?
+        .delete_topics(&[&source], &AdminOptions::new())
+        .await?;
+    ensure!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    until_created(kafka, &source).await?;
+    reader
+        .until("the new topic is read in new epochs", |state| {
+            epochs
+                .iter()
+                .all(|(place, epoch)| state.epochs[place] > *epoch)
+                && (0..PARTITIONS).all(|partition| stated_end(state, partition) < 100)
+        })
+        .await?;
+    // Handlers tell old and new offsets apart by the topic's id only, so this is about a new viewer.
+    let after = pipeline.watch("event.n >= 400", 0, None).await?;
+    let at = revision(&pipeline).await?;
+    reader
+        .until("the new query is live", |state| state.is_live(0, at))
+        .await?;
+    pipeline.send(100)?;
+    let state = reader
+        .until("the new events", |state| {
+            state.delivered(after).len() >= 100
+        })
+        .await?;
+    assert_exactly(state.delivered(after), 400..500);
+    worker.stop().await
+}
+
+/// Deleting takes the broker a moment.
+async fn until_created(kafka: &Kafka, topic: &str) -> Result<()> {
+    let limit = std::time::Instant::now() + LIMIT;
+    while let Err(error) = kafka.create_topic(topic, PARTITIONS).await {
+        ensure!(std::time::Instant::now() < limit, "{error:#}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    Ok(())
+}

@@ -18,7 +18,8 @@ pub struct Progress {
     pub worker: WorkerId,
     /// Every source topic of the pipeline.
     pub topics: Vec<TopicPartitions>,
-    /// The partitions that are stated, each at most once in a record.
+    /// What is stated, to be applied in order. A partition comes once, and again with empty ranges at the
+    /// same offset only when it names very many added queries.
     pub ranges: Vec<Range>,
 }
 
@@ -35,7 +36,9 @@ pub struct TopicPartitions {
 
 /// What happened on one source partition, for this lane's queries, at offsets `begin..end`.
 ///
-/// The ranges of a lane, partition and epoch follow each other without gap or overlap. Offsets
+/// The ranges of a lane, partition and epoch follow each other without gap or overlap while the lane has
+/// queries; when it has none, nothing is stated, and the first range afterwards begins (and ends) where the
+/// next query is added. Offsets
 /// are next offsets: a range covers the records from `begin` to `end - 1`; it may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Range {
