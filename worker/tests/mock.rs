@@ -5,7 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clickstream_registry::Registry;
+use clickstream_registry::{Registry, Standing, StandingName};
 use rdkafka::consumer::Consumer;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -368,6 +368,62 @@ async fn without_the_registry_partitions_go_on_and_those_that_change_hands_wait(
     assert_exactly(state.delivered(all), 0..100);
     assert_eq!((reading(&staying), waiting(&staying)), (2.0 * half, 0.0));
     staying.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standing_query_that_nobody_watches_is_counted_and_not_written() -> Result<()> {
+    let (_cluster, mut pipeline) = start()?;
+    let worker = pipeline.worker(&[]).await?;
+    let standing = Standing {
+        name: StandingName {
+            namespace: "shop".into(),
+            name: "even".into(),
+        },
+        uid: "1".into(),
+        generation: 1,
+        tenant: String::new(),
+        filter: "event.n % 2 == 0".into(),
+        fields: Vec::new(),
+        rate: None,
+        suspended: false,
+    };
+    let served = pipeline
+        .registry
+        .put_standing(&standing, 0)
+        .await?
+        .context("it is not suspended")?;
+    until("it is matched", || {
+        worker.metric("worker_revision") >= served.revision as f64
+    })
+    .await?;
+    let limit = Instant::now() + LIMIT;
+    let rate = loop {
+        pipeline.send(8)?;
+        let rates = pipeline.registry.standing_rates().await?;
+        if let Some((id, rate)) = rates.first() {
+            assert_eq!((*id, rates.len()), (served.id, 1));
+            break *rate;
+        }
+        ensure!(Instant::now() < limit, "no rate is reported");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(rate > 0.0);
+    until("all matches are counted", || {
+        worker.metric("worker_records_total") == pipeline.sent as f64
+    })
+    .await?;
+    assert_eq!(
+        worker.metric("worker_matches_total"),
+        pipeline.sent as f64 / 2.0
+    );
+    let reader = pipeline.reader()?;
+    assert_eq!(
+        reader
+            .consumer
+            .fetch_watermarks(&pipeline.filtered, 0, LIMIT)?,
+        (0, 0)
+    );
+    worker.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
