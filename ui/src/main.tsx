@@ -7,6 +7,7 @@ import "./styles/base.css";
 import "./styles/ask.css";
 import "./styles/watch.css";
 import "./styles/event.css";
+import "./styles/dialog.css";
 
 const root = document.getElementById("root");
 if (root === null) throw new Error("the page has no #root");

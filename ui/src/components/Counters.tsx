@@ -6,10 +6,20 @@ import { usePage } from "./session";
 /** The numbers that tell a viewer whether to trust the silence; they change together, once a second. */
 export function Counters() {
   const run = usePage((state) => state.run);
+  const zone = usePage((state) => state.view.time);
   const now = useMemo(() => run && counters(run), [run]);
   if (now === undefined) return null;
   return (
     <dl className="counters">
+      <div className="counter" title="From then on nothing that matches is missed">
+        <dt>Live since</dt>
+        <dd>
+          <span className="counter-value" data-testid="live-since" data-value={run?.liveSince ?? ""}>
+            {run?.liveSince === undefined ? "–" : formatTime(run.liveSince, zone)}
+          </span>
+          <span className="counter-more">{zone === "utc" ? "UTC" : ""}</span>
+        </dd>
+      </div>
       <Counter name="Scanned" id="scanned" value={now.scanned} help="Events looked at since the start">
         {formatRate(now.scannedPerSecond)}
       </Counter>
@@ -29,7 +39,7 @@ export function Counters() {
         <dt>Complete to</dt>
         <dd>
           <span className="counter-value" data-testid="complete-to" data-value={now.completeTo ?? ""}>
-            {now.completeTo === undefined ? "–" : formatTime(now.completeTo)}
+            {now.completeTo === undefined ? "–" : formatTime(now.completeTo, zone)}
           </span>
           <span className="counter-more">{now.unreadable > 0 ? `${formatCount(now.unreadable)} unreadable` : ""}</span>
         </dd>

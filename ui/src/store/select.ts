@@ -1,3 +1,4 @@
+import { fieldColumn } from "../query/view";
 import { isActive, type Run, type Sample, type State } from "./state";
 
 /** The counters that are always in sight. Rates are per second, undefined until two samples exist. */
@@ -44,6 +45,27 @@ function rate(run: Run, of: Exclude<keyof Sample, "at">): number | undefined {
   // A run that stands still has no rate: an old one would look like a present one.
   if (oldest === undefined || newest === undefined || newest.at <= oldest.at || !isActive(run)) return undefined;
   return Math.max(0, ((newest[of] - oldest[of]) * 1000) / (newest.at - oldest.at));
+}
+
+/** The columns of the list: those that the viewer chose, or the usual ones of this pipeline. */
+export function shownColumns({ view, pipeline }: State): readonly string[] {
+  return view.columns ?? usualColumns(pipeline.eventTypeField, pipeline.userField);
+}
+
+const usualColumns = remembering((type: string, user: string) => ["record.timestamp", fieldColumn(type), fieldColumn(user), "event"]);
+
+/** The field whose values are counted; empty = none. */
+export function topField({ view, pipeline }: State): string {
+  return view.top ?? pipeline.eventTypeField;
+}
+
+/** The same arguments as before give the same list as before. */
+function remembering<T>(make: (a: string, b: string) => T): (a: string, b: string) => T {
+  let last: readonly [string, string, T] | undefined;
+  return (a, b) => {
+    if (last?.[0] !== a || last[1] !== b) last = [a, b, make(a, b)];
+    return last[2];
+  };
 }
 
 /** Rows `[first, end)` are in the list; those from `end` on wait. */
