@@ -37,7 +37,7 @@ test("the query is kept as a standing query, a link, and lines for a terminal th
   // The server takes it for what the form says.
   const checked = await request.post("/api/v1/filters/check", { data: { filter } });
   expect(checked.status()).toBe(200);
-  expect(await dialog.getByRole("region", { name: "In a terminal" }).locator("pre").innerText()).toContain(`clickstream tail --url ${baseURL} --event-types 'purchase' --filter '`);
+  expect(await dialog.getByRole("region", { name: "In a terminal" }).locator("pre").innerText()).toContain(`clickstream tail --url ${new URL(baseURL ?? "").origin} --event-types 'purchase' --filter '`);
 
   const curl = await dialog.getByRole("region", { name: "With curl" }).locator("pre").innerText();
   const url = /'(http[^']*)'/.exec(curl)?.[1] ?? "";

@@ -23,7 +23,7 @@ export function Counters() {
       <Counter name="Scanned" id="scanned" value={now.scanned} help="Events looked at since the start">
         {formatRate(now.scannedPerSecond)}
       </Counter>
-      <Counter name="Matched" id="matched" value={now.matched} help="Events for which the query holds">
+      <Counter name="Matched" id="matched" value={now.matched} stated={now.statedMatched} help="Events for which the query holds">
         {formatRate(now.matchedPerSecond)}
       </Counter>
       <Counter name="Shown" id="shown" value={now.shown} help="Matches that reached this list">
@@ -53,16 +53,18 @@ interface CounterProps {
   readonly id: string;
   readonly value: number | undefined;
   readonly help: string;
+  /** As the server stated it last, where the page knows of more already. */
+  readonly stated?: number;
   readonly warn?: boolean;
   readonly children: ReactNode;
 }
 
-function Counter({ name, id, value, help, warn = false, children }: CounterProps) {
+function Counter({ name, id, value, stated, help, warn = false, children }: CounterProps) {
   return (
     <div className={warn ? "counter warn" : "counter"} title={help}>
       <dt>{name}</dt>
       <dd>
-        <span className="counter-value" data-testid={id} data-value={value ?? ""}>
+        <span className="counter-value" data-testid={id} data-value={value ?? ""} data-stated={stated}>
           {value === undefined ? "–" : formatCount(value)}
         </span>
         <span className="counter-more">{children}</span>

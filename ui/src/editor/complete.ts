@@ -1,4 +1,5 @@
 import type { Completion, CompletionContext, CompletionResult } from "@codemirror/autocomplete";
+import type { EditorView } from "@codemirror/view";
 import type { EventType, Field } from "../api/types";
 import { celPath, isPlain, readFieldPath } from "../json/path";
 import { globalFunctions, listMacros, recordFields, textFunctions } from "./language";
@@ -32,7 +33,13 @@ function values({ from, text }: Match, known: Known): CompletionResult | null {
   const field = known.fields.find(({ path }) => celPath(readFieldPath(path)) === parts?.[1]);
   const examples = field?.path === known.eventTypeField ? known.eventTypes.map(({ name }) => JSON.stringify(name)) : (field?.examples ?? []);
   if (examples.length === 0) return null;
-  return { from: from + text.length - written.length, options: examples.map((label): Completion => ({ label, type: "constant" })), validFor: /^"?[^"]*$/ };
+  return { from: from + text.length - written.length, options: examples.map((label): Completion => ({ label, type: "constant", apply: replaceQuoted })), validFor: /^"?[^"]*$/ };
+}
+
+/** The closing quote that the editor has put behind what is typed goes as well. */
+function replaceQuoted(view: EditorView, { label }: Completion, from: number, to: number): void {
+  const end = view.state.sliceDoc(to, to + 1) === '"' ? to + 1 : to;
+  view.dispatch({ changes: { from, to: end, insert: label }, selection: { anchor: from + label.length }, userEvent: "input.complete" });
 }
 
 function members({ from, text }: Match, known: Known): CompletionResult | null {

@@ -71,7 +71,7 @@ export class CelView {
           language,
           closeBrackets(),
           // Enter watches the query, unless the viewer has gone into the list.
-          autocompletion({ override: [(context) => completions(context, events.known())], selectOnOpen: false, icons: false }),
+          autocompletion({ override: [(context) => completions(context, events.known())], selectOnOpen: false, interactionDelay: 0, icons: false }),
           ownKeys,
           EditorView.lineWrapping,
           placeholder('event.platform == "mobile"'),

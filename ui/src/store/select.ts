@@ -5,6 +5,8 @@ import { isActive, type Run, type Sample, type State } from "./state";
 export interface Counters {
   readonly scanned: number;
   readonly matched: number;
+  /** As the server stated it last. */
+  readonly statedMatched: number;
   readonly shown: number;
   readonly leftOut: number;
   readonly leftOutRate: number;
@@ -22,10 +24,12 @@ export function counters(run: Run): Counters {
   const leftOutSlow = run.before.leftOutSlow + run.current.leftOutSlow;
   // The server states its counts once a second, about a moment before; what is here or was left out since has been
   // scanned and has matched as well.
-  const matched = Math.max(run.before.matched + run.current.matched, run.received + leftOutRate + leftOutSlow);
+  const statedMatched = run.before.matched + run.current.matched;
+  const matched = Math.max(statedMatched, run.received + leftOutRate + leftOutSlow);
   return {
     scanned: Math.max(run.before.scanned + run.current.scanned, matched),
     matched,
+    statedMatched,
     shown: run.shown,
     leftOut: leftOutRate + leftOutSlow,
     leftOutRate,
