@@ -20,7 +20,7 @@ import { TrialRun } from "./trial";
 import { noticeWords } from "./words";
 
 const checkAfter = 250;
-const countEvery = 250;
+const countEvery = 100;
 
 /**
  * What the viewer can do, and what happens by itself: the one place where the page's state meets the network,

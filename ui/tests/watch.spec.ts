@@ -130,6 +130,17 @@ test("a row opens the whole event, and the list stands still meanwhile", async (
   await expect(clickstream.waiting).toBeHidden();
 });
 
+test("only the chosen fields are sent", async ({ clickstream, page }) => {
+  await clickstream.open("?event-types=search&fields=type,platform");
+  await expect.poll(() => clickstream.rows.count()).toBeGreaterThan(1);
+  await clickstream.openRow(0);
+  await clickstream.details.getByRole("button", { name: "Raw" }).click();
+  await expect(clickstream.details.locator("pre")).toHaveText(/^\{"type":"search","platform":"[a-z]+"\}$/);
+  await clickstream.details.getByRole("button", { name: "Why not?" }).click();
+  await expect(clickstream.details).toContainText("The event is here only in part");
+  expect(new URL(page.url()).searchParams.get("fields")).toBe("type,platform");
+});
+
 test("what is over the rate is counted and told between the rows", async ({ clickstream }) => {
   await clickstream.open("?filter=true&rate=5");
   await expect.poll(() => clickstream.counter("left-out")).toBeGreaterThan(20);

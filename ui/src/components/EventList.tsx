@@ -75,11 +75,16 @@ export function EventList() {
     if (selected === undefined && active !== undefined && document.activeElement === document.body) grid.current?.focus();
   }, [selected, active]);
 
+  const topBefore = useRef(0);
   const onScroll = () => {
     const element = grid.current;
-    if (element === null || ours.current) return;
+    if (element === null) return;
+    const moved = element.scrollTop - topBefore.current;
+    topBefore.current = element.scrollTop;
+    if (ours.current) return;
     const away = onTop ? element.scrollTop : element.scrollHeight - element.clientHeight - element.scrollTop;
-    if (away > rowHeight) session.pause("scroll");
+    // Away from the newest, and by the viewer: a list that only got less high has not moved.
+    if (away > rowHeight && (onTop ? moved > 0 : moved < 0)) session.pause("scroll");
     else if (away < 2) session.release("scroll");
   };
 

@@ -59,7 +59,7 @@ function Node({ name, json, path }: { readonly name: string | number; readonly j
       <summary>
         <Name name={name} /> <span className="json-punctuation">{json.kind === "object" ? `{${plural(size, "field")}}` : `[${plural(size, "value")}]`}</span>
         <CopyButton text={() => compact(json, Number.MAX_SAFE_INTEGER)} label="Copy value" className="icon in-tree">
-          ⧉
+          copy
         </CopyButton>
       </summary>
       {open && <Children json={json} path={path} />}
@@ -133,14 +133,14 @@ function Actions({ json, text, path, describedBy }: ActionsProps) {
         </>
       )}
       <CopyButton text={text} label="Copy value" className="icon in-tree" describedBy={describedBy}>
-        ⧉
+        copy
       </CopyButton>
       <CopyButton text={() => celPath(path)} label="Copy path" className="icon in-tree" describedBy={describedBy}>
-        ⌗
+        path
       </CopyButton>
       {fields.length === path.length && (
         <button {...common} aria-label="Show as a column" title="Show as a column" onClick={addColumn}>
-          ▥
+          column
         </button>
       )}
     </span>
