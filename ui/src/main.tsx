@@ -5,6 +5,7 @@ import { SessionContext } from "./components/session";
 import { Session } from "./session";
 import "./styles/base.css";
 import "./styles/ask.css";
+import "./styles/list.css";
 import "./styles/watch.css";
 import "./styles/event.css";
 import "./styles/dialog.css";

@@ -143,7 +143,6 @@ class Reader {
 
 /** Most texts have no escape; those that have are tried. */
 function wellFormed(json: string): boolean {
-  // eslint-disable-next-line no-control-regex
   if (!/[\\\u0000-\u001f]/.test(json)) return true;
   try {
     JSON.parse(json);

@@ -52,7 +52,6 @@ export function standingYaml(query: Query, pipeline: { readonly pipeline: string
 /** In single quotes, which leave the filter's own alone; what no line can hold in the escapes of JSON. */
 function scalar(text: string): string {
   if (/^[A-Za-z][A-Za-z0-9_./-]*$/.test(text) && !/^(?:true|false|null|yes|no|on|off|y|n)$/i.test(text)) return text;
-  // eslint-disable-next-line no-control-regex
   return /[\u0000-\u001f\u007f-\u009f\u2028\u2029\ufeff]/.test(text) ? escaped(text) : `'${text.replaceAll("'", "''")}'`;
 }
 

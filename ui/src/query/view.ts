@@ -1,4 +1,4 @@
-import { celPath, fieldPath, readFieldPath, splitPaths } from "../json/path";
+import { fieldPath, readFieldPath, splitPaths } from "../json/path";
 
 /** How the answer is looked at. In the URL beside the query, and remembered in the browser. */
 export interface View {
@@ -74,9 +74,3 @@ export function columnLabel(id: string): string {
 
 /** Columns that are there whatever the events contain. */
 export const recordColumns = ["record.timestamp", "record.topic", "record.partition", "record.offset", "event"] as const;
-
-/** How a filter names what a column shows. */
-export function columnCel(id: string): string {
-  const field = columnField(id);
-  return field === undefined ? id : celPath(field);
-}
