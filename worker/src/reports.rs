@@ -18,8 +18,8 @@ use crate::topics::Topics;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const ROW_EVERY: Duration = Duration::from_secs(5);
 const CATALOGUE_EVERY: Duration = Duration::from_secs(10);
-/// Until the first catalogue is written: who opens the page of a new pipeline is not left without event types.
-const FIRST_CATALOGUE_AFTER: Duration = Duration::from_secs(1);
+/// From the first record to the first catalogue: who opens the page of a new pipeline is not left without event types.
+const FIRST_CATALOGUE_AFTER: Duration = Duration::from_secs(2);
 const RATES_EVERY: Duration = Duration::from_secs(30);
 
 /// What one thread says of itself.
@@ -66,8 +66,11 @@ impl Reports {
                 }
                 told = Some((row, Instant::now()));
             }
+            let now = self.metrics.records.get();
+            if now == 0 {
+                catalogue_at = Instant::now();
+            }
             if catalogue_at.elapsed() >= catalogue_after {
-                let now = self.metrics.records.get();
                 let seconds = catalogue_at.elapsed().as_secs_f64();
                 if let Some(catalogue) = self.sampler.report(now - records, seconds) {
                     catalogue_after = CATALOGUE_EVERY;
