@@ -21,6 +21,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value<'_>, Unreadable> {
     }
 }
 
+/// The whole of `bytes`, which stands below `depth` others in an event. All of it is validated.
+pub(crate) fn parse_any(bytes: &[u8], depth: usize) -> Result<Value<'_>, Unreadable> {
+    let mut reader = Reader::new(bytes)?;
+    let value = reader.value(depth)?;
+    reader.end()?;
+    Ok(value)
+}
+
 /// A position in a text of JSON.
 pub(crate) struct Reader<'a> {
     text: &'a str,
@@ -40,6 +48,11 @@ impl<'a> Reader<'a> {
         } else {
             Ok(reader)
         }
+    }
+
+    /// Bytes before the next one.
+    pub(crate) fn position(&self) -> usize {
+        self.at
     }
 
     fn slice(&self, start: usize) -> &'a str {
@@ -86,7 +99,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The value that begins here, below `depth` others.
-    fn value(&mut self, depth: usize) -> Result<Value<'a>, Unreadable> {
+    pub(crate) fn value(&mut self, depth: usize) -> Result<Value<'a>, Unreadable> {
         match self.peek() {
             Some(b'{' | b'[') if depth == limits::MAX_EVENT_DEPTH => Err(Unreadable::TooDeep),
             Some(b'{') => {

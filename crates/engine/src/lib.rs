@@ -32,6 +32,7 @@ mod convert;
 mod error;
 mod eval;
 mod explain;
+mod extract;
 mod fault;
 mod filter;
 mod function;

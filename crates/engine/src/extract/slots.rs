@@ -1,0 +1,135 @@
+//! What was found at each path.
+
+use crate::json;
+use crate::record::Unreadable;
+use crate::value::Value;
+
+/// What stands at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SlotKind {
+    /// Its parent is an object that lacks it.
+    Missing,
+    /// Something before it is absent or no object.
+    Unreachable,
+    Null,
+    False,
+    True,
+    /// No fraction, no exponent, in the range of `i64`.
+    Int,
+    /// As an int, above its range.
+    Uint,
+    Double,
+    /// Without escapes: the bytes between the quotes are the text.
+    String,
+    /// A string with escapes.
+    Escaped,
+    List,
+    Object,
+}
+
+/// The value at one path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    pub(crate) kind: SlotKind,
+    /// Where it stands in the record's value; of a string without its quotes. Empty for what is not there.
+    pub(crate) start: u32,
+    /// Behind its last byte.
+    pub(crate) end: u32,
+    /// The number, or where the text without escapes stands in [`Slots::unescaped`].
+    pub(super) bits: u64,
+}
+
+impl Slot {
+    pub(super) const fn absent(kind: SlotKind) -> Self {
+        Self {
+            kind,
+            start: 0,
+            end: 0,
+            bits: 0,
+        }
+    }
+
+    /// Of a [`SlotKind::Int`].
+    pub(crate) fn int(&self) -> i64 {
+        self.bits.cast_signed()
+    }
+
+    /// Of a [`SlotKind::Uint`].
+    pub(crate) fn uint(&self) -> u64 {
+        self.bits
+    }
+
+    /// Of a [`SlotKind::Double`].
+    pub(crate) fn double(&self) -> f64 {
+        f64::from_bits(self.bits)
+    }
+
+    /// As it is spelled in `value`, the record's value; a string without its quotes.
+    pub(crate) fn raw<'v>(&self, value: &'v [u8]) -> &'v [u8] {
+        &value[self.start as usize..self.end as usize]
+    }
+}
+
+/// A slot for each path of a plan, used again from event to event.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slots {
+    pub(super) slots: Vec<Slot>,
+    /// Texts of the strings that have escapes.
+    pub(super) unescaped: Vec<u8>,
+}
+
+impl Slots {
+    pub(crate) fn get(&self, slot: usize) -> &Slot {
+        &self.slots[slot]
+    }
+
+    /// The text of a string, escapes read; UTF-8. Empty for other kinds.
+    pub(crate) fn text<'t>(&'t self, slot: usize, value: &'t [u8]) -> &'t [u8] {
+        let slot = &self.slots[slot];
+        match slot.kind {
+            SlotKind::String => slot.raw(value),
+            SlotKind::Escaped => {
+                let (start, length) = (slot.bits >> 32, slot.bits & 0xffff_ffff);
+                &self.unescaped[start as usize..][..length as usize]
+            }
+            _ => &[],
+        }
+    }
+
+    /// The value at a slot, validated whole; `None` if nothing is there. `depth` is the length of its path.
+    /// Allocates for lists, objects and escapes.
+    pub(crate) fn value<'v>(
+        &self,
+        slot: usize,
+        depth: usize,
+        value: &'v [u8],
+    ) -> Result<Option<Value<'v>>, Unreadable> {
+        let slot = &self.slots[slot];
+        Ok(Some(match slot.kind {
+            SlotKind::Missing | SlotKind::Unreachable => return Ok(None),
+            SlotKind::Null => Value::Null,
+            SlotKind::False => Value::Bool(false),
+            SlotKind::True => Value::Bool(true),
+            SlotKind::Int => Value::Int(slot.int()),
+            SlotKind::Uint => Value::Uint(slot.uint()),
+            SlotKind::Double => Value::Double(slot.double()),
+            SlotKind::String | SlotKind::Escaped => {
+                json::parse_any(&value[slot.start as usize - 1..=slot.end as usize], depth)?
+            }
+            SlotKind::List | SlotKind::Object => json::parse_any(slot.raw(value), depth)?,
+        }))
+    }
+
+    pub(super) fn clear(&mut self, slots: usize) {
+        self.unescaped.clear();
+        self.slots.clear();
+        self.slots
+            .resize(slots, Slot::absent(SlotKind::Unreachable));
+    }
+
+    pub(super) fn set_unescaped(&mut self, slot: usize, text: &[u8]) {
+        // Together no longer than the record.
+        self.slots[slot].bits = (self.unescaped.len() as u64) << 32 | text.len() as u64;
+        self.unescaped.extend_from_slice(text);
+    }
+}
