@@ -260,8 +260,18 @@ proptest! {
     fn scanners_agree(bytes in prop::collection::vec(prop_oneof![any::<u8>(), select(&b"\"\\{}[]:, \n\x0c\x1a"[..])], 0..300)) {
         let mut scans = Scanner::each().into_iter().map(|scanner| {
             let mut scan = Scan::default();
-            scanner.scan(&bytes, &mut scan);
-            format!("{:?} {:?} {:?} {} {} {}", scan.blocks(), scan.kinds(), scan.positions(), scan.non_ascii, scan.escapes, scan.sound)
+            scanner.scan(&bytes, true, &mut scan);
+            format!(
+                "{:?} {:?} {:?} {:?} {:?} {} {} {}",
+                scan.blocks(),
+                scan.kinds(),
+                scan.positions(),
+                scan.token_kinds(),
+                scan.token_positions(),
+                scan.non_ascii,
+                scan.escapes,
+                scan.sound
+            )
         });
         let plain = scans.next();
         for other in scans {
