@@ -75,7 +75,7 @@ impl Slot {
 pub(crate) struct Slots {
     pub(super) slots: Vec<Slot>,
     /// Texts of the strings that have escapes.
-    pub(super) unescaped: Vec<u8>,
+    pub(super) unescaped: String,
 }
 
 impl Slots {
@@ -90,7 +90,7 @@ impl Slots {
             SlotKind::String => slot.raw(value),
             SlotKind::Escaped => {
                 let (start, length) = (slot.bits >> 32, slot.bits & 0xffff_ffff);
-                &self.unescaped[start as usize..][..length as usize]
+                &self.unescaped.as_bytes()[start as usize..][..length as usize]
             }
             _ => &[],
         }
@@ -120,16 +120,25 @@ impl Slots {
         }))
     }
 
-    pub(super) fn clear(&mut self, slots: usize) {
+    /// Room for `slots` values. Those that are there already stay, for all of them are to be set.
+    pub(super) fn reset(&mut self, slots: usize) {
         self.unescaped.clear();
-        self.slots.clear();
         self.slots
             .resize(slots, Slot::absent(SlotKind::Unreachable));
     }
 
-    pub(super) fn set_unescaped(&mut self, slot: usize, text: &[u8]) {
-        // Together no longer than the record.
-        self.slots[slot].bits = (self.unescaped.len() as u64) << 32 | text.len() as u64;
-        self.unescaped.extend_from_slice(text);
+    pub(super) fn set(&mut self, slot: u32, value: Slot) {
+        self.slots[slot as usize] = value;
+    }
+
+    /// Reads the escapes of the string at `slot`; `None` if one of them is none.
+    pub(super) fn unescape(&mut self, slot: u32, value: &[u8]) -> Option<()> {
+        let slot = &mut self.slots[slot as usize];
+        let raw = std::str::from_utf8(slot.raw(value)).ok()?;
+        let start = self.unescaped.len();
+        json::unescape(raw, &mut self.unescaped)?;
+        // All texts together are no longer than the record.
+        slot.bits = (start as u64) << 32 | (self.unescaped.len() - start) as u64;
+        Some(())
     }
 }

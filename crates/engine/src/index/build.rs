@@ -153,10 +153,11 @@ fn texts(entries: &mut Vec<(u32, Entry)>, scan: &mut Vec<Entry>, symbols: &Symbo
         .filter(|&symbol| searched(symbol));
     let mut found = distinct(found.collect());
     found.sort_by_key(|&symbol| symbols.slot(symbol));
-    let mut all = Vec::new();
+    let mut all: Vec<Texts> = Vec::new();
     for found in found.chunk_by(|&a, &b| symbols.slot(a) == symbols.slot(b)) {
         let slot = symbols.slot(found[0]);
-        match Texts::new(slot, found, symbols) {
+        let first = all.last().map_or(0, Texts::parts_so_far);
+        match Texts::new(slot, found, symbols, first) {
             Ok(texts) => all.push(texts),
             Err(_) => entries.retain(|&(symbol, entry)| {
                 let stays = !searched(symbol) || symbols.slot(symbol) != slot;

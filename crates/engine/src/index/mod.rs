@@ -189,8 +189,8 @@ impl Segment {
         }
         for texts in &self.texts {
             if let Some(text) = event.text(texts.slot) {
-                if seen.len() < texts.parts() {
-                    seen.resize(texts.parts(), 0);
+                if seen.len() < texts.parts_so_far() {
+                    seen.resize(texts.parts_so_far(), 0);
                 }
                 texts.each(text, &self.symbols, seen, *epoch, |symbol| {
                     self.postings.of(symbol).iter().copied().for_each(&mut test);

@@ -17,10 +17,12 @@ pub(super) struct Texts {
     automaton: Option<AhoCorasick>,
     /// Symbols.
     parts: Vec<u32>,
+    /// Parts of the fields before this one.
+    first: usize,
 }
 
 impl Texts {
-    /// For the symbols of a field that are searched for.
+    /// For the symbols of a field that are searched for, behind `first` parts of other fields.
     ///
     /// # Errors
     /// There are too many texts for an automaton.
@@ -28,6 +30,7 @@ impl Texts {
         slot: usize,
         found: &[u32],
         symbols: &Symbols,
+        first: usize,
     ) -> Result<Self, aho_corasick::BuildError> {
         let lengths = |role| {
             let found = found.iter().filter(|&&symbol| symbols.role(symbol) == role);
@@ -56,11 +59,13 @@ impl Texts {
             suffixes: lengths(Role::Suffix),
             automaton,
             parts,
+            first,
         })
     }
 
-    pub(super) fn parts(&self) -> usize {
-        self.parts.len()
+    /// Parts of this field and those before it.
+    pub(super) fn parts_so_far(&self) -> usize {
+        self.first + self.parts.len()
     }
 
     /// Bytes on the heap.
@@ -69,8 +74,8 @@ impl Texts {
             + self.automaton.as_ref().map_or(0, AhoCorasick::memory_usage)
     }
 
-    /// Calls `found` with each symbol that `text` has; `seen` has room for [`parts`](Self::parts) marks, those of
-    /// this event being `epoch`.
+    /// Calls `found` with each symbol that `text` has; `seen` has room for
+    /// [`parts_so_far`](Self::parts_so_far) marks, those of this event being `epoch`.
     pub(super) fn each(
         &self,
         text: &[u8],
@@ -97,8 +102,9 @@ impl Texts {
         });
         for part in matches.into_iter().flatten() {
             let part = part.pattern().as_usize();
-            if seen[part] != epoch {
-                seen[part] = epoch;
+            let seen = &mut seen[self.first + part];
+            if *seen != epoch {
+                *seen = epoch;
                 found(self.parts[part]);
             }
         }
