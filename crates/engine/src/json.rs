@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The value that begins here, below `depth` others.
-    fn value(&mut self, depth: usize) -> Result<Value<'a>, Unreadable> {
+    pub(crate) fn value(&mut self, depth: usize) -> Result<Value<'a>, Unreadable> {
         match self.peek() {
             Some(b'{' | b'[') if depth == limits::MAX_EVENT_DEPTH => Err(Unreadable::TooDeep),
             Some(b'{') => {

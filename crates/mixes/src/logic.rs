@@ -44,7 +44,10 @@ fn clause(random: &mut Random) -> String {
     match random.below(26) {
         0..5 => format!("{path} == {}", constant(random)),
         5 | 6 => format!("{path} != {}", constant(random)),
-        7..10 => format!("{path} {order} {}", constant(random)),
+        7..10 => match random.below(3) {
+            0 => format!("{path} {order} {}", text(random)),
+            _ => format!("{path} {order} {}", random.below(5)),
+        },
         10 | 11 => format!("{path} in {}", constants(random)),
         12 => format!(
             "{} in event.{}",
