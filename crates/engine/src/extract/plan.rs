@@ -58,9 +58,14 @@ impl Plan {
         self.0.slots
     }
 
+    /// Whether it is a clone of the other.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Whether it has the same slots for the same paths.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.0 == other.0
     }
 
     pub(super) fn nodes(&self) -> usize {

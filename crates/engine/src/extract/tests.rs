@@ -360,6 +360,25 @@ fn more_shapes_than_are_kept_are_found_all_the_same() {
 }
 
 #[test]
+fn values_in_front_of_short_names_make_no_new_shape() {
+    let plan = plan_of(&paths(&["v", "ip"]));
+    let mut extractor = Extractor::default();
+    for number in 0..100 {
+        let event = format!(r#"{{"time":{number},"v":{number},"ip":"{number}","x" : 1}}"#);
+        let mut slots = Slots::default();
+        extractor
+            .extract(&plan, event.as_bytes(), &mut slots)
+            .unwrap();
+        // The digits in front of a name decide whether it is near the start of the event.
+        let other = r#"{"v":1}"#;
+        extractor
+            .extract(&plan, other.as_bytes(), &mut slots)
+            .unwrap();
+    }
+    assert!(extractor.cache.shapes() <= 3);
+}
+
+#[test]
 fn a_changed_plan_forgets_what_was_learnt_for_another() {
     let event = br#"{"a":1,"b":2,"p":{"a":3}}"#;
     let mut extractor = Extractor::default();
