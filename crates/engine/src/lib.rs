@@ -15,12 +15,13 @@
 //! # What is validated
 //!
 //! [`FilterSet::matching`] and [`explain()`] validate a record's value whole: UTF-8, the grammar of RFC 8259,
-//! [`limits::MAX_RECORD_BYTES`], [`limits::MAX_EVENT_DEPTH`]. [`Projection::apply`] and [`Mask::apply`] are for
+//! [`limits::MAX_RECORD_BYTES`], [`limits::MAX_EVENT_DEPTH`]; or, if the [`Scratch`] is for it, only what leads to
+//! the fields of the filters, see [`Validation`]. [`Projection::apply`] and [`Mask::apply`] are for
 //! values that passed there, and validate only what they look at.
 //!
 //! # Invariants
 //!
-//! No I/O, no clock, no async, no `unsafe`. Nothing panics, whatever the text or the bytes. Every loop is
+//! No I/O, no clock, no async, no `unsafe` outside of [`mod@extract`]'s `simd`. Nothing panics, whatever the text or the bytes. Every loop is
 //! bounded by the input and [`limits`].
 
 #![allow(rustdoc::private_intra_doc_links)]

@@ -82,7 +82,8 @@ impl Extractor {
         if value.len() > limits::MAX_RECORD_BYTES {
             return Err(Unreadable::TooLarge);
         }
-        self.scanner.scan(value, &mut self.scan);
+        let whole = self.validation == Validation::Whole;
+        self.scanner.scan(value, whole, &mut self.scan);
         self.fill(plan, value, slots).map_err(|Malformed| {
             // The reader knows what is wrong.
             json::parse(value).err().unwrap_or(Unreadable::NotJson)

@@ -10,17 +10,17 @@ use crate::value::Value;
 pub(super) fn read(value: &[u8], scan: &Scan, start: usize) -> Result<(Slot, usize), Malformed> {
     let (kind, end, bits) = match value.get(start) {
         Some(b'"') => {
-            let end = scan.quote_behind(start).ok_or(Malformed)?;
-            let text = &value[start + 1..end];
-            if scan.non_ascii && std::str::from_utf8(text).is_err() {
+            let end = scan.string_end(start).ok_or(Malformed)?;
+            let (first, last) = (start + 1, end.quote);
+            if end.non_ascii && std::str::from_utf8(&value[first..last]).is_err() {
                 return Err(Malformed);
             }
-            let kind = if scan.escapes && text.contains(&b'\\') {
+            let kind = if end.escapes {
                 SlotKind::Escaped
             } else {
                 SlotKind::String
             };
-            return Ok((slot(kind, start + 1, end, 0), end + 1));
+            return Ok((slot(kind, first, last, 0), last + 1));
         }
         Some(b't') if value[start..].starts_with(b"true") => (SlotKind::True, start + 4, 0),
         Some(b'f') if value[start..].starts_with(b"false") => (SlotKind::False, start + 5, 0),

@@ -7,16 +7,18 @@ use super::simd::Masks;
 pub(super) struct Block {
     /// Quotes that begin or end a string.
     pub(super) quote: u64,
-    /// Bytes of strings, with the quote in front.
-    pub(super) string: u64,
-    /// `{ } [ ] : ,` outside of strings.
-    pub(super) operator: u64,
-    /// White space outside of strings.
-    pub(super) space: u64,
     /// Where an escape begins.
     pub(super) escape: u64,
     /// Bytes of characters that are not ASCII.
     pub(super) non_ascii: u64,
+}
+
+/// Bytes of one kind of interest, in order: where they are, and which. Behind `len` is what was left there.
+#[derive(Debug, Default)]
+struct List {
+    positions: Vec<u32>,
+    kinds: Vec<u8>,
+    len: usize,
 }
 
 /// What one pass over the bytes finds. Used again from event to event.
@@ -24,10 +26,8 @@ pub(super) struct Block {
 pub(super) struct Scan {
     blocks: Vec<Block>,
     used_blocks: usize,
-    /// Of each of `{ } [ ] :` outside of strings, in order; behind [`Scan::len`] what was left there.
-    positions: Vec<u32>,
-    kinds: Vec<u8>,
-    len: usize,
+    skeleton: List,
+    tokens: List,
     /// Not all characters are ASCII.
     pub(super) non_ascii: bool,
     /// Some string has an escape.
@@ -35,6 +35,14 @@ pub(super) struct Scan {
     /// Every string is closed and without control characters; none of these, and no backslash, stands
     /// between strings but as white space.
     pub(super) sound: bool,
+}
+
+/// The end of a string, and what is in it.
+pub(super) struct StringEnd {
+    /// Where its last quote is.
+    pub(super) quote: usize,
+    pub(super) escapes: bool,
+    pub(super) non_ascii: bool,
 }
 
 /// What a block hands to the next one.
@@ -47,32 +55,73 @@ struct Carry {
     unsound: u64,
     non_ascii: u64,
     escapes: u64,
+    /// One if the last byte is part of a word.
+    word: u64,
+}
+
+/// What a processor has for the pass. Functions, because those for a processor are made inside of one for it.
+#[derive(Clone, Copy)]
+pub(super) struct Simd<Classify, PrefixXor, Collect> {
+    /// Sorts 64 bytes into classes.
+    pub(super) classify: Classify,
+    /// Each bit as the parity of itself and all below it.
+    pub(super) prefix_xor: PrefixXor,
+    /// Puts the bytes of the block that the mask names to the front of the last array, and their places,
+    /// counted from the number, to that of the other. What is behind them may be written over.
+    pub(super) collect: Collect,
 }
 
 /// Longer events give their memory back afterwards.
 const KEPT_BYTES: usize = 1 << 20;
 
+impl List {
+    #[inline(always)]
+    fn collect(
+        &mut self,
+        collect: &impl Fn(&[u8; 64], u64, u32, &mut [u32; 64], &mut [u8; 64]),
+        block: &[u8; 64],
+        which: u64,
+        base: u32,
+    ) {
+        if let (Some(positions), Some(kinds)) = (
+            self.positions[self.len..].first_chunk_mut::<64>(),
+            self.kinds[self.len..].first_chunk_mut::<64>(),
+        ) {
+            collect(block, which, base, positions, kinds);
+        }
+        self.len += which.count_ones() as usize;
+    }
+
+    /// Makes room for all bytes of as many blocks.
+    fn reserve(&mut self, blocks: usize) {
+        self.positions = vec![0; blocks * 64];
+        self.kinds = vec![0; blocks * 64];
+    }
+}
+
 impl Scan {
-    /// The pass, with a classifier and a prefix sum modulo 2 for the processor.
+    /// The pass, by what the processor has; `whole` if tokens are wanted too.
     #[inline(always)]
     pub(super) fn run(
         &mut self,
         bytes: &[u8],
-        classify: impl Fn(&[u8; 64]) -> Masks,
-        prefix_xor: impl Fn(u64) -> u64,
+        whole: bool,
+        simd: &Simd<
+            impl Fn(&[u8; 64]) -> Masks,
+            impl Fn(u64) -> u64,
+            impl Fn(&[u8; 64], u64, u32, &mut [u32; 64], &mut [u8; 64]),
+        >,
     ) {
-        self.reserve(bytes.len());
+        self.reserve(bytes.len(), whole);
         let mut carry = Carry::default();
-        self.len = 0;
         let (blocks, rest) = bytes.as_chunks::<64>();
         for (at, block) in blocks.iter().enumerate() {
-            self.block(at, block, classify(block), &prefix_xor, &mut carry);
+            self.block(at, block, whole, simd, &mut carry);
         }
         if !rest.is_empty() {
             let mut block = [b' '; 64];
             block[..rest.len()].copy_from_slice(rest);
-            let masks = classify(&block);
-            self.block(blocks.len(), &block, masks, &prefix_xor, &mut carry);
+            self.block(blocks.len(), &block, whole, simd, &mut carry);
         }
         self.non_ascii = carry.non_ascii != 0;
         self.escapes = carry.escapes != 0;
@@ -84,10 +133,15 @@ impl Scan {
         &mut self,
         at: usize,
         bytes: &[u8; 64],
-        masks: Masks,
-        prefix_xor: &impl Fn(u64) -> u64,
+        whole: bool,
+        simd: &Simd<
+            impl Fn(&[u8; 64]) -> Masks,
+            impl Fn(u64) -> u64,
+            impl Fn(&[u8; 64], u64, u32, &mut [u32; 64], &mut [u8; 64]),
+        >,
         carry: &mut Carry,
     ) {
+        let masks = (simd.classify)(bytes);
         let mut escaped = carry.escaped;
         let mut escape = 0;
         if masks.backslash != 0 {
@@ -96,54 +150,44 @@ impl Scan {
             carry.escaped = 0;
         }
         let quote = masks.quote & !escaped;
-        let string = prefix_xor(quote) ^ carry.string;
+        let string = (simd.prefix_xor)(quote) ^ carry.string;
         carry.string = (string.cast_signed() >> 63).cast_unsigned();
         carry.unsound |= masks.control & (string | !masks.space) | escape & !string;
         carry.non_ascii |= masks.non_ascii;
         carry.escapes |= escape;
-        let outside = !string;
         self.blocks[at] = Block {
             quote,
-            string,
-            operator: masks.operator & outside,
-            space: masks.space & outside,
             escape,
             non_ascii: masks.non_ascii,
         };
-        let mut left = masks.operator & !masks.comma & outside;
-        let count = left.count_ones() as usize;
-        let start = self.len;
-        self.len += count;
-        let (Some(positions), Some(kinds)) = (
-            self.positions[start..].first_chunk_mut::<64>(),
-            self.kinds[start..].first_chunk_mut::<64>(),
-        ) else {
-            return;
-        };
         let base = (at * 64) as u32;
-        let mut done = 0;
-        // Four at a time, as the end of a loop is hard to foresee; what is too many is written over.
-        while done < count {
-            for _ in 0..4 {
-                let next = left.trailing_zeros();
-                positions[done & 63] = base + next;
-                kinds[done & 63] = bytes[next as usize & 63];
-                left &= left.wrapping_sub(1);
-                done += 1;
-            }
+        let operator = masks.operator & !string;
+        self.skeleton
+            .collect(&simd.collect, bytes, operator & !masks.comma, base);
+        if whole {
+            let word = !(operator | masks.space | string | quote);
+            let starts = word & !(word << 1 | carry.word);
+            carry.word = word >> 63;
+            let tokens = operator | quote & string | starts;
+            self.tokens.collect(&simd.collect, bytes, tokens, base);
         }
     }
 
-    /// Room for an event of `bytes`; a block of room more than it can take.
-    fn reserve(&mut self, bytes: usize) {
-        let blocks = bytes.div_ceil(64);
-        self.used_blocks = blocks;
-        if self.blocks.len() < blocks || (self.blocks.len() * 64 > KEPT_BYTES && bytes < KEPT_BYTES)
-        {
-            let blocks = blocks.next_power_of_two().max(64);
+    /// Room for an event of `bytes`.
+    fn reserve(&mut self, bytes: usize, whole: bool) {
+        self.used_blocks = bytes.div_ceil(64);
+        self.skeleton.len = 0;
+        self.tokens.len = 0;
+        let is_small = self.blocks.len() < self.used_blocks;
+        let is_large = self.blocks.len() * 64 > KEPT_BYTES && bytes < KEPT_BYTES;
+        if is_small || is_large {
+            let blocks = self.used_blocks.next_power_of_two().max(64);
             self.blocks = vec![Block::default(); blocks];
-            self.positions = vec![0; blocks * 64 + 64];
-            self.kinds = vec![0; blocks * 64 + 64];
+            self.skeleton.reserve(blocks);
+            self.tokens = List::default();
+        }
+        if whole && self.tokens.kinds.is_empty() {
+            self.tokens.reserve(self.blocks.len());
         }
     }
 
@@ -153,26 +197,54 @@ impl Scan {
 
     /// The brackets and colons outside of strings, in order.
     pub(super) fn kinds(&self) -> &[u8] {
-        &self.kinds[..self.len]
+        &self.skeleton.kinds[..self.skeleton.len]
     }
 
     /// Where they are.
     pub(super) fn positions(&self) -> &[u32] {
-        &self.positions[..self.len]
+        &self.skeleton.positions[..self.skeleton.len]
     }
 
-    /// The first quote behind `at` that begins or ends a string.
-    pub(super) fn quote_behind(&self, at: usize) -> Option<usize> {
-        let mut block = (at + 1) / 64;
-        let mut quotes = self.blocks().get(block)?.quote & (u64::MAX << ((at + 1) % 64));
-        while quotes == 0 {
-            block += 1;
-            quotes = self.blocks().get(block)?.quote;
+    /// The first bytes of all tokens: brackets, colons, commas, strings with their quote, and words, which are
+    /// whatever else is not white space. Nothing unless it was asked for.
+    pub(super) fn token_kinds(&self) -> &[u8] {
+        &self.tokens.kinds[..self.tokens.len]
+    }
+
+    /// Where they are.
+    pub(super) fn token_positions(&self) -> &[u32] {
+        &self.tokens.positions[..self.tokens.len]
+    }
+
+    /// Where the string that begins with the quote at `start` ends.
+    #[inline]
+    pub(super) fn string_end(&self, start: usize) -> Option<StringEnd> {
+        let first = start + 1;
+        let mut at = first / 64;
+        let mut inside = u64::MAX << (first % 64);
+        let (mut escape, mut non_ascii) = (0, 0);
+        loop {
+            let block = self.blocks().get(at)?;
+            let quotes = block.quote & inside;
+            if quotes != 0 {
+                // Up to the first of them.
+                inside &= quotes ^ quotes.wrapping_sub(1);
+            }
+            escape |= block.escape & inside;
+            non_ascii |= block.non_ascii & inside;
+            if quotes != 0 {
+                return Some(StringEnd {
+                    quote: at * 64 + quotes.trailing_zeros() as usize,
+                    escapes: escape != 0,
+                    non_ascii: non_ascii != 0,
+                });
+            }
+            inside = u64::MAX;
+            at += 1;
         }
-        Some(block * 64 + quotes.trailing_zeros() as usize)
     }
 
-    /// The last such quote in front of `at`.
+    /// The last quote in front of `at` that begins or ends a string.
     pub(super) fn quote_before(&self, at: usize) -> Option<usize> {
         let mut block = at / 64;
         let mut quotes = self.blocks().get(block)?.quote & !(u64::MAX << (at % 64));

@@ -12,15 +12,22 @@ use super::slots::SlotKind;
 use crate::json;
 use crate::limits;
 
-/// A name of an inspected level, compared as it is spelled: from the byte before its quote up to its colon.
+/// A short name of an inspected level, compared as it is spelled, from the byte before its quote up to its
+/// colon, together with what is in front of it, which is masked.
 #[derive(Clone, Copy, Debug)]
-struct Name {
-    /// Ordinal of its colon in the skeleton.
-    colon: u32,
-    length: u32,
-    /// The last bytes of the spelling, and which of them count.
+struct Short {
     window: u128,
     mask: u128,
+    /// Ordinal of its colon in the skeleton.
+    colon: u32,
+}
+
+/// A name that is longer than a window, or that begins so near the start of the event that there is none.
+#[derive(Clone, Copy, Debug)]
+struct Long {
+    colon: u32,
+    /// Bytes of its spelling, which is found in [`Shape::spellings`].
+    length: u32,
 }
 
 /// Bytes of a spelling that are compared at once.
@@ -41,8 +48,9 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Shape {
     skeleton: Vec<u8>,
-    names: Vec<Name>,
-    /// Of all names in full, one behind the other.
+    short: Vec<Short>,
+    long: Vec<Long>,
+    /// Of all long names, one behind the other.
     spellings: Vec<u8>,
     pub(super) found: Vec<Found>,
     pub(super) absent: Vec<(u32, SlotKind)>,
@@ -56,32 +64,50 @@ impl Shape {
         }
         let positions = scan.positions();
         let mut different = 0;
-        let mut spelling = 0;
-        for name in &self.names {
+        for name in &self.short {
             let colon = positions[name.colon as usize] as usize;
-            let window = value[..colon].last_chunk::<WINDOW>();
-            match window {
-                Some(window) if name.mask != 0 => {
-                    different |= (u128::from_le_bytes(*window) ^ name.window) & name.mask;
-                }
-                _ => {
-                    let length = name.length as usize;
-                    let spelled = &self.spellings[spelling..spelling + length];
-                    if !value[..colon].ends_with(spelled) {
-                        return false;
-                    }
-                }
-            }
-            spelling += name.length as usize;
+            let Some(window) = value[..colon].last_chunk::<WINDOW>() else {
+                return false;
+            };
+            different |= (u128::from_le_bytes(*window) ^ name.window) & name.mask;
         }
+        let mut spellings = &self.spellings[..];
         different == 0
+            && self.long.iter().all(|name| {
+                let colon = positions[name.colon as usize] as usize;
+                let (spelled, rest) = spellings.split_at(name.length as usize);
+                spellings = rest;
+                value[..colon].ends_with(spelled)
+            })
+    }
+
+    /// Adds the name in front of the colon of this ordinal and at this place.
+    fn push(&mut self, ordinal: usize, colon: usize, spelling: &[u8]) {
+        let length = spelling.len();
+        let ordinal = ordinal as u32;
+        if length > WINDOW || colon < WINDOW {
+            self.spellings.extend_from_slice(spelling);
+            self.long.push(Long {
+                colon: ordinal,
+                length: length as u32,
+            });
+            return;
+        }
+        let mut window = [0; WINDOW];
+        window[WINDOW - length..].copy_from_slice(spelling);
+        self.short.push(Short {
+            window: u128::from_le_bytes(window),
+            mask: u128::MAX << ((WINDOW - length) * 8),
+            colon: ordinal,
+        });
     }
 
     /// Bytes that it takes.
     pub(super) fn size(&self) -> usize {
         size_of::<Self>()
             + self.skeleton.capacity()
-            + self.names.capacity() * size_of::<Name>()
+            + self.short.capacity() * size_of::<Short>()
+            + self.long.capacity() * size_of::<Long>()
             + self.spellings.capacity()
             + self.found.capacity() * size_of::<Found>()
             + self.absent.capacity() * size_of::<(u32, SlotKind)>()
@@ -112,7 +138,8 @@ impl Learner {
         shape: &mut Shape,
     ) -> Result<(), Malformed> {
         shape.skeleton.clear();
-        shape.names.clear();
+        shape.short.clear();
+        shape.long.clear();
         shape.spellings.clear();
         shape.found.clear();
         shape.absent.clear();
@@ -219,8 +246,7 @@ impl Learner {
         if !between.iter().all(|byte| b" \t\n\r".contains(byte)) {
             return Err(Malformed);
         }
-        shape.names.push(Name::new(colon, end, spelling));
-        shape.spellings.extend_from_slice(spelling);
+        shape.push(colon, end, spelling);
         let raw = std::str::from_utf8(&value[open + 1..close]).map_err(|_| Malformed)?;
         if !raw.contains('\\') {
             return Ok(plan.child(node, raw));
@@ -228,25 +254,6 @@ impl Learner {
         self.name.clear();
         json::unescape(raw, &mut self.name).ok_or(Malformed)?;
         Ok(plan.child(node, &self.name))
-    }
-}
-
-impl Name {
-    fn new(colon: usize, end: usize, spelling: &[u8]) -> Self {
-        let length = spelling.len();
-        let (mut window, mut mask) = (0, 0);
-        if length <= WINDOW && end >= WINDOW {
-            let mut bytes = [0; WINDOW];
-            bytes[WINDOW - length..].copy_from_slice(spelling);
-            window = u128::from_le_bytes(bytes);
-            mask = u128::MAX << ((WINDOW - length) * 8);
-        }
-        Self {
-            colon: colon as u32,
-            length: length as u32,
-            window,
-            mask,
-        }
     }
 }
 

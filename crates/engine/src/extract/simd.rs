@@ -1,10 +1,10 @@
 //! Sorting the bytes of an event into classes, 64 at a time, with what the processor has for it.
 //!
-//! The only `unsafe` code of the engine, of two kinds: loads of a block that is borrowed as an array of its
+//! The only `unsafe` code of the engine, of two kinds: loads and stores of arrays that are borrowed at their
 //! length, and calls of functions for a processor whose abilities were asked for. What is done with the
 //! masks is in [`super::scan`].
 
-use super::scan::Scan;
+use super::scan::{Scan, Simd};
 
 /// The bytes of a block that belong to each class: the n-th bit stands for the n-th byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,10 @@ impl Scanner {
             && is_x86_feature_detected!("popcnt")
         {
             ways.push(Self(Way::Avx2));
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vbmi2")
+            {
                 ways.push(Self(Way::Avx512));
             }
         }
@@ -80,7 +83,7 @@ impl Scanner {
         ways
     }
 
-    /// Fills `scan` with the structure of `bytes`.
+    /// Fills `scan` with the structure of `bytes`; with tokens if it is for `whole` validation.
     #[cfg_attr(
         any(target_arch = "x86_64", target_arch = "aarch64"),
         expect(
@@ -88,18 +91,25 @@ impl Scanner {
             reason = "a way is made by `each` alone, which asks for its features"
         )
     )]
-    pub(super) fn scan(self, bytes: &[u8], scan: &mut Scan) {
+    pub(super) fn scan(self, bytes: &[u8], whole: bool, scan: &mut Scan) {
         match self.0 {
-            Way::Plain => scan.run(bytes, plain::classify, plain::prefix_xor),
+            Way::Plain => {
+                let simd = Simd {
+                    classify: plain::classify,
+                    prefix_xor: plain::prefix_xor,
+                    collect: plain::collect,
+                };
+                scan.run(bytes, whole, &simd);
+            }
             // SAFETY: `each` makes this way only where the processor has AVX2, PCLMULQDQ, BMI1 and POPCNT.
             #[cfg(target_arch = "x86_64")]
-            Way::Avx2 => unsafe { avx2::scan(bytes, scan) },
-            // SAFETY: as above, with AVX-512F and AVX-512BW.
+            Way::Avx2 => unsafe { avx2::scan(bytes, whole, scan) },
+            // SAFETY: as above, with AVX-512F, AVX-512BW and AVX-512VBMI2.
             #[cfg(target_arch = "x86_64")]
-            Way::Avx512 => unsafe { avx512::scan(bytes, scan) },
+            Way::Avx512 => unsafe { avx512::scan(bytes, whole, scan) },
             // SAFETY: as above, with NEON.
             #[cfg(target_arch = "aarch64")]
-            Way::Neon => unsafe { neon::scan(bytes, scan) },
+            Way::Neon => unsafe { neon::scan(bytes, whole, scan) },
         }
     }
 }
@@ -122,12 +132,32 @@ mod plain {
         masks
     }
 
-    /// Each bit as the parity of itself and all below it.
     pub(super) fn prefix_xor(mut bits: u64) -> u64 {
         for shift in [1, 2, 4, 8, 16, 32] {
             bits ^= bits << shift;
         }
         bits
+    }
+
+    #[inline(always)]
+    pub(super) fn collect(
+        block: &[u8; 64],
+        mut which: u64,
+        base: u32,
+        positions: &mut [u32; 64],
+        kinds: &mut [u8; 64],
+    ) {
+        let mut at = 0;
+        // Four at a time, as the end of a loop is hard to foresee.
+        while which != 0 {
+            for _ in 0..4 {
+                let next = which.trailing_zeros();
+                positions[at & 63] = base + next;
+                kinds[at & 63] = block[next as usize & 63];
+                which &= which.wrapping_sub(1);
+                at += 1;
+            }
+        }
     }
 }
 
@@ -135,11 +165,16 @@ mod plain {
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::{Masks, OPERATORS, SPACES, Scan};
+    use super::{Masks, OPERATORS, SPACES, Scan, Simd, plain};
 
     #[target_feature(enable = "avx2,pclmulqdq,bmi1,popcnt")]
-    pub(super) fn scan(bytes: &[u8], scan: &mut Scan) {
-        scan.run(bytes, |block| classify(block), |bits| prefix_xor(bits));
+    pub(super) fn scan(bytes: &[u8], whole: bool, scan: &mut Scan) {
+        let simd = Simd {
+            classify: |block: &_| classify(block),
+            prefix_xor: |bits| prefix_xor(bits),
+            collect: plain::collect,
+        };
+        scan.run(bytes, whole, &simd);
     }
 
     #[inline]
@@ -208,12 +243,68 @@ mod avx512 {
     use std::arch::x86_64::*;
 
     use super::avx2::prefix_xor;
-    use super::{Masks, OPERATORS, SPACES, Scan};
+    use super::{Masks, OPERATORS, SPACES, Scan, Simd};
 
-    #[target_feature(enable = "avx512f,avx512bw,avx2,pclmulqdq,bmi1,popcnt")]
-    pub(super) fn scan(bytes: &[u8], scan: &mut Scan) {
-        scan.run(bytes, |block| classify(block), |bits| prefix_xor(bits));
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,avx2,pclmulqdq,bmi1,popcnt")]
+    pub(super) fn scan(bytes: &[u8], whole: bool, scan: &mut Scan) {
+        let simd = Simd {
+            classify: |block: &_| classify(block),
+            prefix_xor: |bits| prefix_xor(bits),
+            collect: |block: &_, which, base, positions: &mut _, kinds: &mut _| {
+                collect(block, which, base, positions, kinds);
+            },
+        };
+        scan.run(bytes, whole, &simd);
     }
+
+    /// Sixteen places at a time.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2")]
+    #[expect(unsafe_code, reason = "loads and stores take a pointer")]
+    fn collect(
+        block: &[u8; 64],
+        which: u64,
+        base: u32,
+        positions: &mut [u32; 64],
+        kinds: &mut [u8; 64],
+    ) {
+        // SAFETY: block, kinds and numbers are 64 bytes each, which is what is loaded and stored, at any
+        // alignment.
+        let (bytes, numbers) = unsafe {
+            (
+                _mm512_loadu_si512(block.as_ptr().cast()),
+                _mm512_loadu_si512(NUMBERS.as_ptr().cast()),
+            )
+        };
+        let found = _mm512_maskz_compress_epi8(which, bytes);
+        let places = _mm512_maskz_compress_epi8(which, numbers);
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_si512(kinds.as_mut_ptr().cast(), found) };
+        let base = _mm512_set1_epi32(base.cast_signed());
+        let mut store = |at: usize, places: __m128i| {
+            let places = _mm512_add_epi32(_mm512_cvtepu8_epi32(places), base);
+            let (parts, _) = positions.as_chunks_mut::<16>();
+            // SAFETY: sixteen numbers of four bytes, which is what is stored, at any alignment.
+            unsafe { _mm512_storeu_si512(parts[at].as_mut_ptr().cast(), places) };
+        };
+        store(0, _mm512_castsi512_si128(places));
+        if which.count_ones() > 16 {
+            store(1, _mm512_extracti32x4_epi32::<1>(places));
+            store(2, _mm512_extracti32x4_epi32::<2>(places));
+            store(3, _mm512_extracti32x4_epi32::<3>(places));
+        }
+    }
+
+    /// 0 to 63.
+    const NUMBERS: [u8; 64] = {
+        let mut numbers = [0; 64];
+        let mut at = 0;
+        while at < 64 {
+            numbers[at] = at as u8;
+            at += 1;
+        }
+        numbers
+    };
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
@@ -246,11 +337,16 @@ mod avx512 {
 mod neon {
     use std::arch::aarch64::*;
 
-    use super::{Masks, OPERATORS, SPACES, Scan, plain};
+    use super::{Masks, OPERATORS, SPACES, Scan, Simd, plain};
 
     #[target_feature(enable = "neon")]
-    pub(super) fn scan(bytes: &[u8], scan: &mut Scan) {
-        scan.run(bytes, |block| classify(block), plain::prefix_xor);
+    pub(super) fn scan(bytes: &[u8], whole: bool, scan: &mut Scan) {
+        let simd = Simd {
+            classify: |block: &_| classify(block),
+            prefix_xor: plain::prefix_xor,
+            collect: plain::collect,
+        };
+        scan.run(bytes, whole, &simd);
     }
 
     #[inline]

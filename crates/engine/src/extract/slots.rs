@@ -1,8 +1,6 @@
 //! What was found at each path.
 
 use crate::json;
-use crate::record::Unreadable;
-use crate::value::Value;
 
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,30 +92,6 @@ impl Slots {
             }
             _ => &[],
         }
-    }
-
-    /// The value at a slot, validated whole; `None` if nothing is there. `depth` is the length of its path.
-    /// Allocates for lists, objects and escapes.
-    pub(crate) fn value<'v>(
-        &self,
-        slot: usize,
-        depth: usize,
-        value: &'v [u8],
-    ) -> Result<Option<Value<'v>>, Unreadable> {
-        let slot = &self.slots[slot];
-        Ok(Some(match slot.kind {
-            SlotKind::Missing | SlotKind::Unreachable => return Ok(None),
-            SlotKind::Null => Value::Null,
-            SlotKind::False => Value::Bool(false),
-            SlotKind::True => Value::Bool(true),
-            SlotKind::Int => Value::Int(slot.int()),
-            SlotKind::Uint => Value::Uint(slot.uint()),
-            SlotKind::Double => Value::Double(slot.double()),
-            SlotKind::String | SlotKind::Escaped => {
-                json::parse_any(&value[slot.start as usize - 1..=slot.end as usize], depth)?
-            }
-            SlotKind::List | SlotKind::Object => json::parse_any(slot.raw(value), depth)?,
-        }))
     }
 
     /// Room for `slots` values. Those that are there already stay, for all of them are to be set.

@@ -6,96 +6,87 @@ use super::shape::Malformed;
 use crate::json;
 use crate::limits;
 
-/// What may come next.
-#[derive(Clone, Copy, PartialEq)]
-enum Next {
-    /// A value.
-    Value,
-    /// A value, or the end of the list.
-    FirstValue,
-    /// A name.
-    Name,
-    /// A name, or the end of the object.
-    FirstName,
-    Colon,
-    /// A comma, or the end of what is open.
-    Comma,
-}
-
-/// Holds `value`, whose structure is `scan` and sound, to the grammar.
-///
-/// Tokens are the operators, the first quotes of strings, and the first bytes of what is neither those nor
-/// white space.
+/// Holds `value`, whose structure is `scan`, tokens included, and sound, to the grammar.
 pub(super) fn validate(value: &[u8], scan: &Scan) -> Result<(), Malformed> {
+    grammar(value, scan)?;
     if scan.non_ascii {
         utf8(value, scan)?;
     }
-    let mut next = Next::Value;
-    // A bit for each open bracket, set for objects, the innermost one lowest.
+    if scan.escapes {
+        escapes(value, scan)?;
+    }
+    Ok(())
+}
+
+fn grammar(value: &[u8], scan: &Scan) -> Result<(), Malformed> {
+    let tokens = scan.token_kinds();
+    // A bit for each open bracket, set for objects, the innermost one lowest; in front of them a set one.
     const { assert!(limits::MAX_EVENT_DEPTH < u128::BITS as usize) };
-    let mut open = 1_u128;
-    let mut word_before = 0;
-    for (at, block) in scan.blocks().iter().enumerate() {
-        let word = !(block.operator | block.space | block.string | block.quote);
-        let word_starts = word & !(word << 1 | word_before);
-        word_before = word >> 63;
-        let mut tokens = block.operator | block.quote & block.string | word_starts;
-        while tokens != 0 {
-            let position = at * 64 + tokens.trailing_zeros() as usize;
-            tokens &= tokens - 1;
-            if open == 1 && next == Next::Comma {
+    const NONE: u128 = 1;
+    let mut open = NONE;
+    let mut at = 0;
+    loop {
+        let token = *tokens.get(at).ok_or(Malformed)?;
+        at += 1;
+        match token {
+            b'"' => {}
+            b'{' | b'[' => {
+                if open >> limits::MAX_EVENT_DEPTH != 0 {
+                    return Err(Malformed);
+                }
+                let is_object = token == b'{';
+                if tokens.get(at) != Some(&(token + 2)) {
+                    open = open << 1 | u128::from(is_object);
+                    if is_object {
+                        at = name(tokens, at)?;
+                    }
+                    continue;
+                }
+                at += 1;
+            }
+            _ => word(value, scan, at - 1)?,
+        }
+        // Behind a value, which may be the last one of several brackets.
+        loop {
+            if open == NONE {
+                return if at == tokens.len() {
+                    Ok(())
+                } else {
+                    Err(Malformed)
+                };
+            }
+            let is_object = open & 1 == 1;
+            let token = *tokens.get(at).ok_or(Malformed)?;
+            at += 1;
+            if token == b',' {
+                if is_object {
+                    at = name(tokens, at)?;
+                }
+                break;
+            }
+            if token != if is_object { b'}' } else { b']' } {
                 return Err(Malformed);
             }
-            // Behind the end of the value the last block is white space.
-            let byte = *value.get(position).ok_or(Malformed)?;
-            next = match (byte, next) {
-                (b'"', Next::Value | Next::FirstValue) => Next::Comma,
-                (b'"', Next::Name | Next::FirstName) => Next::Colon,
-                (b':', Next::Colon) => Next::Value,
-                (b',', Next::Comma) if open & 1 == 1 => Next::Name,
-                (b',', Next::Comma) => Next::Value,
-                (b'{' | b'[', Next::Value | Next::FirstValue) => {
-                    if open >> limits::MAX_EVENT_DEPTH != 0 {
-                        return Err(Malformed);
-                    }
-                    let object = byte == b'{';
-                    open = open << 1 | u128::from(object);
-                    if object {
-                        Next::FirstName
-                    } else {
-                        Next::FirstValue
-                    }
-                }
-                (b'}', Next::Comma | Next::FirstName) if open & 1 == 1 => {
-                    open >>= 1;
-                    Next::Comma
-                }
-                (b']', Next::Comma | Next::FirstValue) if open & 1 == 0 => {
-                    open >>= 1;
-                    Next::Comma
-                }
-                (b'-' | b'0'..=b'9' | b't' | b'f' | b'n', Next::Value | Next::FirstValue) => {
-                    let (_, end) = scalar::read(value, scan, position)?;
-                    // Nothing that goes on as a word does.
-                    if !matches!(
-                        value.get(end),
-                        None | Some(b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r')
-                    ) {
-                        return Err(Malformed);
-                    }
-                    Next::Comma
-                }
-                _ => return Err(Malformed),
-            };
+            open >>= 1;
         }
     }
-    if open != 1 || next != Next::Comma {
-        return Err(Malformed);
+}
+
+/// Takes a name and its colon; what follows them.
+fn name(tokens: &[u8], at: usize) -> Result<usize, Malformed> {
+    match tokens.get(at..at + 2) {
+        Some(b"\":") => Ok(at + 2),
+        _ => Err(Malformed),
     }
-    if scan.escapes {
-        escapes(value, scan)
-    } else {
-        Ok(())
+}
+
+/// Whether the token is a number, or one of the three words.
+fn word(value: &[u8], scan: &Scan, token: usize) -> Result<(), Malformed> {
+    let start = scan.token_positions()[token] as usize;
+    let (_, end) = scalar::read(value, scan, start)?;
+    match value.get(end) {
+        None | Some(b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r') => Ok(()),
+        _ => Err(Malformed),
     }
 }
 
