@@ -6,6 +6,7 @@
 //! of their own ([`crate::merge`]), and the writer takes it over with one of its next changes; clones stay as
 //! they were, and matching never waits.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -15,6 +16,7 @@ use crate::filter::Filter;
 use crate::index::{Fields, Paths, Segment, Trees, Work};
 use crate::merge::Merge;
 use crate::record::{Record, Unreadable};
+use crate::reference::{self, Outcome};
 use crate::value::Value;
 
 /// The filters that one consumer of a source topic serves.
@@ -51,7 +53,7 @@ struct Removed {
 /// The latest filters.
 #[derive(Default)]
 struct Fresh {
-    filters: Vec<(u32, Filter)>,
+    filters: BTreeMap<u32, Filter>,
     index: OnceLock<(Live, Arc<Wanted>)>,
 }
 
@@ -149,7 +151,7 @@ impl Live {
 impl Fresh {
     fn index(&self, fields: &Arc<Wanted>) -> &(Live, Arc<Wanted>) {
         self.index
-            .get_or_init(|| index(self.filters.clone(), fields))
+            .get_or_init(|| index(self.filters.clone().into_iter().collect(), fields))
     }
 }
 
@@ -177,7 +179,7 @@ impl FilterSet {
     /// It is held against every event that is matched from then on.
     pub fn insert(&mut self, key: u32, filter: Filter) {
         self.remove(key);
-        self.open().push((key, filter));
+        self.open().insert(key, filter);
         self.start_merge();
     }
 
@@ -189,19 +191,18 @@ impl FilterSet {
             self.start_merge();
             return true;
         }
-        if !self.fresh.filters.iter().any(|(other, _)| *other == key) {
+        if !self.fresh.filters.contains_key(&key) {
             return false;
         }
-        if self.fresh.index.get().is_some() && self.fresh.filters.len() > MAX_FRESH {
+        if self.fresh.index.get().is_some() && self.fresh.filters.len() >= MAX_FRESH {
             self.close();
             return self.segments.iter_mut().any(|live| live.remove(key));
         }
-        self.open().retain(|(other, _)| *other != key);
-        true
+        self.open().remove(&key).is_some()
     }
 
     /// The latest filters, to be changed.
-    fn open(&mut self) -> &mut Vec<(u32, Filter)> {
+    fn open(&mut self) -> &mut BTreeMap<u32, Filter> {
         if self.fresh.index.get().is_some() && self.fresh.filters.len() >= MAX_FRESH {
             self.close();
         }
@@ -224,7 +225,10 @@ impl FilterSet {
         let (live, fields) = match self.segments.last() {
             Some(delta) if self.segments.len() > keep && delta.len() < MAX_DELTA => {
                 let all = delta.filters().map(|(key, filter)| (key, filter.clone()));
-                let all = all.chain(fresh.filters.iter().cloned()).collect();
+                let latest = fresh.filters.iter();
+                let all = all
+                    .chain(latest.map(|(key, filter)| (*key, filter.clone())))
+                    .collect();
                 self.retire(self.segments.len() - 1);
                 index(all, &self.fields)
             }
@@ -271,7 +275,7 @@ impl FilterSet {
             }
         }
         // The fields are numbered anew, so that what came since is indexed anew.
-        let later: Vec<_> = self.segments[merged.len()..]
+        let later: BTreeMap<_, _> = self.segments[merged.len()..]
             .iter()
             .flat_map(Live::filters)
             .chain(
@@ -373,18 +377,42 @@ impl FilterSet {
     ) -> Result<(), Unreadable> {
         let mut evaluator = Evaluator::new(record.event()?, record.variable(), record.value.len());
         let before = out.len();
-        let fresh = self
-            .fresh
-            .filters
-            .iter()
-            .map(|(key, filter)| (*key, filter));
-        for (key, filter) in self.segments.iter().flat_map(Live::filters).chain(fresh) {
+        for (key, filter) in self.filters() {
             if let Ok(Value::Bool(true)) = evaluator.value(filter.tree()) {
                 out.push(key);
             }
         }
         out[before..].sort_unstable();
         Ok(())
+    }
+
+    /// The same by evaluating every filter with crate `cel` ([`crate::reference`]): for doubt, and slower still.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn matching_by_reference(
+        &self,
+        record: &Record<'_>,
+        out: &mut Vec<u32>,
+    ) -> Result<(), Unreadable> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let before = out.len();
+        let mut keys = self.filters().map(|(key, _)| key);
+        let filters = self.filters().map(|(_, filter)| filter);
+        reference::each_outcome(filters, record, |outcome| {
+            out.extend(keys.next().filter(|_| outcome == Outcome::Match));
+        })?;
+        out[before..].sort_unstable();
+        Ok(())
+    }
+
+    /// Keys and filters, in no order.
+    fn filters(&self) -> impl Iterator<Item = (u32, &Filter)> {
+        let fresh = self.fresh.filters.iter();
+        let fresh = fresh.map(|(key, filter)| (*key, filter));
+        self.segments.iter().flat_map(Live::filters).chain(fresh)
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a tree to tests, joined.
 
-use super::test::{self, Test};
+use super::test::{self, Op, Test};
 use crate::literal::Literal;
 use crate::tree::{Kind, Node};
 
@@ -12,20 +12,23 @@ pub(crate) enum Formula<T> {
     /// One of these; if there are none, it never holds.
     Any(Vec<Formula<T>>),
     Test(T),
-    /// Cannot be said by tests.
-    Unknown,
 }
 
 /// Tests of one filter. A conditional's condition is tested twice, so that nested ones double; beyond this
 /// many the rest is unknown.
 const MAX_TESTS: usize = 1_024;
 
-/// The formula of a tree, and whether it says all of it. No formula inside of it is constant.
-pub(super) fn of(tree: &Node) -> (Formula<Test<'_>>, bool) {
+/// The formula of a tree, with tests of [`Op::Unknown`].
+pub(super) fn of(tree: &Node) -> Formula<Test<'_>> {
     let mut left = MAX_TESTS;
+    wanted(tree, true, &mut left)
+}
+
+/// The same without the unknown, which is taken to hold, and whether there was none. No formula inside of it is
+/// constant or like the one around it, and cheap ones come first.
+pub(super) fn known(formula: Formula<Test<'_>>) -> (Formula<Test<'_>>, bool) {
     let mut complete = true;
-    let formula = simplified(wanted(tree, true, &mut left), &mut complete);
-    (formula, complete)
+    (simplified(formula, &mut complete), complete)
 }
 
 /// Whether `node` is `want`.
@@ -39,7 +42,7 @@ fn wanted<'n>(node: &'n Node, want: bool, left: &mut usize) -> Formula<Test<'n>>
         Kind::And(operands) => Formula::Any(each(operands)),
         Kind::Or(operands) if want => Formula::Any(each(operands)),
         Kind::Or(operands) => Formula::All(each(operands)),
-        _ if *left == 0 => Formula::Unknown,
+        _ if *left == 0 => Formula::Test(Test::unknown(node, want)),
         Kind::Conditional(nodes) => {
             *left -= 1;
             let [condition, first, second] = &**nodes;
@@ -73,7 +76,6 @@ impl<T> Formula<T> {
         match self {
             Formula::All(parts) | Formula::Any(parts) => parts.iter().map(Formula::tests).sum(),
             Formula::Test(_) => 1,
-            Formula::Unknown => 0,
         }
     }
 
@@ -84,7 +86,6 @@ impl<T> Formula<T> {
                 parts.iter().for_each(|part| part.each_test(visit));
             }
             Formula::Test(test) => visit(test),
-            Formula::Unknown => {}
         }
     }
 
@@ -95,20 +96,19 @@ impl<T> Formula<T> {
             Formula::All(parts) => Formula::All(each(parts)),
             Formula::Any(parts) => Formula::Any(each(parts)),
             Formula::Test(test) => Formula::Test(make(test)),
-            Formula::Unknown => Formula::Unknown,
         }
     }
 }
 
-/// The same, with the unknown taken to hold, no constants inside, nothing nested in its like, and cheap parts
-/// first.
 fn simplified<'n>(formula: Formula<Test<'n>>, complete: &mut bool) -> Formula<Test<'n>> {
     match formula {
-        Formula::Test(_) => formula,
-        Formula::Unknown => {
+        Formula::Test(Test {
+            op: Op::Unknown, ..
+        }) => {
             *complete = false;
             Formula::ALWAYS
         }
+        Formula::Test(_) => formula,
         Formula::All(parts) => {
             let mut all = Vec::with_capacity(parts.len());
             for part in parts {

@@ -6,8 +6,11 @@ use regex_syntax::hir::{Hir, HirKind};
 /// Most texts that one pattern is looked up by; letters of any case make many.
 const MAX_TEXTS: usize = 64;
 
+/// Bytes of the shortest of them. A single letter or digit is in most texts.
+const MIN_BYTES: usize = 2;
+
 /// Texts one of which is in every text that `pattern` finds something in; `None` if nothing of the kind is
-/// known, or if a text is empty.
+/// known, or if a text is too short to be of use.
 pub(crate) fn required(pattern: &str) -> Option<Vec<Vec<u8>>> {
     let hir = regex_syntax::parse(pattern).ok()?;
     let inside = of(&hir);
@@ -22,7 +25,7 @@ pub(crate) fn required(pattern: &str) -> Option<Vec<Vec<u8>>> {
     [inside, first]
         .into_iter()
         .flatten()
-        .filter(|texts| shortest(texts) > 0 && texts.len() <= MAX_TEXTS)
+        .filter(|texts| shortest(texts) >= MIN_BYTES && texts.len() <= MAX_TEXTS)
         .max_by_key(|texts| (shortest(texts), std::cmp::Reverse(texts.len())))
 }
 

@@ -11,6 +11,10 @@ use crate::tree::{Call, Kind, Macro, MacroName, Node, Operator};
 /// Whether the value at a path is as wanted.
 #[derive(Debug)]
 pub(crate) struct Test<'n> {
+    /// The clause.
+    pub(crate) node: &'n Node,
+    /// What the clause has to be.
+    pub(crate) want: bool,
     /// Names below the event, outermost first.
     pub(crate) path: Vec<&'n str>,
     pub(crate) op: Op<'n>,
@@ -37,6 +41,8 @@ pub(crate) enum Op<'n> {
     Member(Vec<Constant<'n>>, bool),
     /// Its size compares so.
     Size(Operator, i64),
+    /// Something else, of any number of fields.
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +84,7 @@ impl Op<'_> {
             Op::Order(..) | Op::Text(TextOp::StartsWith | TextOp::EndsWith, ..) => 2,
             Op::Text(TextOp::Contains, ..) | Op::Size(..) => 3,
             Op::Member(..) => 4,
-            Op::Matches(..) => 5,
+            Op::Matches(..) | Op::Unknown => 5,
         }
     }
 }
@@ -96,74 +102,190 @@ fn path(node: &Node) -> Option<Vec<&str>> {
     }
 }
 
+impl<'n> Test<'n> {
+    pub(super) fn unknown(node: &'n Node, want: bool) -> Self {
+        Self {
+            node,
+            want,
+            path: Vec::new(),
+            op: Op::Unknown,
+        }
+    }
+}
+
+/// A clause, and what it has to be.
+#[derive(Clone, Copy)]
+struct Clause<'n> {
+    node: &'n Node,
+    want: bool,
+}
+
+impl<'n> Clause<'n> {
+    fn test(self, path: Vec<&'n str>, op: Op<'n>) -> Formula<Test<'n>> {
+        Formula::Test(Test {
+            node: self.node,
+            want: self.want,
+            path,
+            op,
+        })
+    }
+
+    fn binary(
+        self,
+        operator: Operator,
+        left: &'n Node,
+        right: &'n Node,
+    ) -> Option<Formula<Test<'n>>> {
+        use Operator as O;
+        match (operator, &right.kind) {
+            (O::Equal, Kind::Literal(literal)) if !is_size(left) => {
+                Some(self.one_of(path(left)?, std::iter::once(literal), self.want))
+            }
+            (O::NotEqual, Kind::Literal(literal)) if !is_size(left) => {
+                Some(self.one_of(path(left)?, std::iter::once(literal), !self.want))
+            }
+            (O::In, Kind::List(elements)) => {
+                let path = path(left)?;
+                let literals: Option<Vec<_>> = elements.iter().map(literal).collect();
+                Some(self.one_of(path, literals?.into_iter(), self.want))
+            }
+            (O::In, _) => {
+                let path = path(right)?;
+                let constants = match numbered(literal(left)?) {
+                    Ok(constant) => constant.into_iter().collect(),
+                    Err(_) => return None,
+                };
+                let op = Op::Member(constants, self.want);
+                Some(self.test(path, op))
+            }
+            (_, Kind::Literal(literal)) => {
+                let operator = if self.want {
+                    operator
+                } else {
+                    negated(operator)?
+                };
+                if let Kind::Call(call) = &left.kind {
+                    let (Function::Size, Literal::Int(size)) = (call.function, literal) else {
+                        return None;
+                    };
+                    operator.mirrored()?;
+                    let path = path(call.arguments.first()?)?;
+                    let op = Op::Size(operator, *size);
+                    return Some(self.test(path, op));
+                }
+                let path = path(left)?;
+                operator.mirrored()?;
+                let op = match literal {
+                    Literal::String(text) => Op::Order(operator, text),
+                    literal => Op::Number(operator, bound(literal)?),
+                };
+                Some(self.test(path, op))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the value at `path` equals one of `literals` is `want`.
+    fn one_of(
+        self,
+        path: Vec<&'n str>,
+        literals: impl Iterator<Item = &'n Literal>,
+        want: bool,
+    ) -> Formula<Test<'n>> {
+        let mut constants = Vec::new();
+        let mut parts = Vec::new();
+        let operator = if want {
+            Operator::Equal
+        } else {
+            Operator::NotEqual
+        };
+        for literal in literals {
+            match numbered(literal) {
+                Ok(Some(constant)) if !constants.contains(&constant) => constants.push(constant),
+                Ok(_) => {}
+                Err(bound) => parts.push(self.test(path.clone(), Op::Number(operator, bound))),
+            }
+        }
+        if want {
+            if !constants.is_empty() {
+                parts.push(self.test(path, Op::In(constants)));
+            }
+            return Formula::Any(parts);
+        }
+        let op = if constants.is_empty() {
+            Op::Present
+        } else {
+            Op::NotIn(constants)
+        };
+        parts.push(self.test(path, op));
+        Formula::All(parts)
+    }
+
+    fn search(self, call: &'n Call) -> Option<Formula<Test<'n>>> {
+        let path = path(call.arguments.first()?)?;
+        let operation = match call.function {
+            Function::Matches => {
+                let op = Op::Matches(call.regular.as_ref()?, self.want);
+                return Some(self.test(path, op));
+            }
+            Function::StartsWith => TextOp::StartsWith,
+            Function::EndsWith => TextOp::EndsWith,
+            Function::Contains => TextOp::Contains,
+            _ => return None,
+        };
+        let Literal::String(part) = literal(call.arguments.get(1)?)? else {
+            return None;
+        };
+        let op = Op::Text(operation, part, self.want);
+        Some(self.test(path, op))
+    }
+
+    /// `list.exists(x, x == 1)` and `list.exists(x, x in [1, 2])`.
+    fn exists(self, each: &'n Macro) -> Option<Formula<Test<'n>>> {
+        let (MacroName::Exists, Kind::Binary(operator, nodes)) = (each.name, &each.body.kind)
+        else {
+            return None;
+        };
+        let [variable, constants] = &**nodes;
+        // Not inside of another macro, so this one's variable is the first.
+        if !matches!(variable.kind, Kind::Local(_, 0)) {
+            return None;
+        }
+        let literals = match (operator, &constants.kind) {
+            (Operator::Equal, Kind::Literal(literal)) => vec![literal],
+            (Operator::In, Kind::List(elements)) => {
+                elements.iter().map(literal).collect::<Option<Vec<_>>>()?
+            }
+            _ => return None,
+        };
+        let mut constants = Vec::new();
+        for literal in literals {
+            constants.extend(numbered(literal).ok()?);
+        }
+        let path = path(&each.range)?;
+        let op = Op::Member(constants, self.want);
+        Some(self.test(path, op))
+    }
+}
+
 /// Whether the clause `node` is `want`.
 pub(super) fn of(node: &Node, want: bool) -> Formula<Test<'_>> {
+    let clause = Clause { node, want };
     let found = match &node.kind {
         Kind::Has(operand, field) => path(operand).map(|mut path| {
             path.push(field);
             let op = if want { Op::Present } else { Op::Missing };
-            Formula::Test(Test { path, op })
+            clause.test(path, op)
         }),
-        Kind::Binary(operator, nodes) => binary(*operator, &nodes[0], &nodes[1], want),
-        Kind::Call(call) => search(call, want),
-        Kind::Macro(each) => exists(each, want),
+        Kind::Binary(operator, nodes) => clause.binary(*operator, &nodes[0], &nodes[1]),
+        Kind::Call(call) => clause.search(call),
+        Kind::Macro(each) => clause.exists(each),
         _ => path(node).map(|path| {
             let op = Op::In(vec![Constant::Bool(want)]);
-            Formula::Test(Test { path, op })
+            clause.test(path, op)
         }),
     };
-    found.unwrap_or(Formula::Unknown)
-}
-
-fn binary<'n>(
-    operator: Operator,
-    left: &'n Node,
-    right: &'n Node,
-    want: bool,
-) -> Option<Formula<Test<'n>>> {
-    use Operator as O;
-    match (operator, &right.kind) {
-        (O::Equal, Kind::Literal(literal)) if !is_size(left) => {
-            Some(one_of(path(left)?, std::iter::once(literal), want))
-        }
-        (O::NotEqual, Kind::Literal(literal)) if !is_size(left) => {
-            Some(one_of(path(left)?, std::iter::once(literal), !want))
-        }
-        (O::In, Kind::List(elements)) => {
-            let path = path(left)?;
-            let literals: Option<Vec<_>> = elements.iter().map(literal).collect();
-            Some(one_of(path, literals?.into_iter(), want))
-        }
-        (O::In, _) => {
-            let path = path(right)?;
-            let constants = match numbered(literal(left)?) {
-                Ok(constant) => constant.into_iter().collect(),
-                Err(_) => return None,
-            };
-            let op = Op::Member(constants, want);
-            Some(Formula::Test(Test { path, op }))
-        }
-        (_, Kind::Literal(literal)) => {
-            let operator = if want { operator } else { negated(operator)? };
-            if let Kind::Call(call) = &left.kind {
-                let (Function::Size, Literal::Int(size)) = (call.function, literal) else {
-                    return None;
-                };
-                operator.mirrored()?;
-                let path = path(call.arguments.first()?)?;
-                let op = Op::Size(operator, *size);
-                return Some(Formula::Test(Test { path, op }));
-            }
-            let path = path(left)?;
-            operator.mirrored()?;
-            let op = match literal {
-                Literal::String(text) => Op::Order(operator, text),
-                literal => Op::Number(operator, bound(literal)?),
-            };
-            Some(Formula::Test(Test { path, op }))
-        }
-        _ => None,
-    }
+    found.unwrap_or_else(|| Formula::Test(Test::unknown(node, want)))
 }
 
 fn is_size(node: &Node) -> bool {
@@ -188,47 +310,6 @@ fn literal(node: &Node) -> Option<&Literal> {
         Kind::Literal(literal) => Some(literal),
         _ => None,
     }
-}
-
-/// Whether the value at `path` equals one of `literals` is `want`.
-fn one_of<'n>(
-    path: Vec<&'n str>,
-    literals: impl Iterator<Item = &'n Literal>,
-    want: bool,
-) -> Formula<Test<'n>> {
-    let mut constants = Vec::new();
-    let mut parts = Vec::new();
-    let operator = if want {
-        Operator::Equal
-    } else {
-        Operator::NotEqual
-    };
-    for literal in literals {
-        match numbered(literal) {
-            Ok(Some(constant)) if !constants.contains(&constant) => constants.push(constant),
-            Ok(_) => {}
-            Err(bound) => parts.push(Formula::Test(Test {
-                path: path.clone(),
-                op: Op::Number(operator, bound),
-            })),
-        }
-    }
-    if want {
-        if !constants.is_empty() {
-            parts.push(Formula::Test(Test {
-                path,
-                op: Op::In(constants),
-            }));
-        }
-        return Formula::Any(parts);
-    }
-    let op = if constants.is_empty() {
-        Op::Present
-    } else {
-        Op::NotIn(constants)
-    };
-    parts.push(Formula::Test(Test { path, op }));
-    Formula::All(parts)
 }
 
 /// What a value of JSON has to be to equal `literal`; `None` if none does, `Err` for a number beyond
@@ -262,49 +343,4 @@ fn bound(literal: &Literal) -> Option<Bound> {
     } else {
         Bound::Integer(integer)
     })
-}
-
-fn search(call: &Call, want: bool) -> Option<Formula<Test<'_>>> {
-    let path = path(call.arguments.first()?)?;
-    let operation = match call.function {
-        Function::Matches => {
-            let op = Op::Matches(call.regular.as_ref()?, want);
-            return Some(Formula::Test(Test { path, op }));
-        }
-        Function::StartsWith => TextOp::StartsWith,
-        Function::EndsWith => TextOp::EndsWith,
-        Function::Contains => TextOp::Contains,
-        _ => return None,
-    };
-    let Literal::String(part) = literal(call.arguments.get(1)?)? else {
-        return None;
-    };
-    let op = Op::Text(operation, part, want);
-    Some(Formula::Test(Test { path, op }))
-}
-
-/// `list.exists(x, x == 1)` and `list.exists(x, x in [1, 2])`.
-fn exists(each: &Macro, want: bool) -> Option<Formula<Test<'_>>> {
-    let (MacroName::Exists, Kind::Binary(operator, nodes)) = (each.name, &each.body.kind) else {
-        return None;
-    };
-    let [variable, constants] = &**nodes;
-    // Not inside of another macro, so this one's variable is the first.
-    if !matches!(variable.kind, Kind::Local(_, 0)) {
-        return None;
-    }
-    let literals = match (operator, &constants.kind) {
-        (Operator::Equal, Kind::Literal(literal)) => vec![literal],
-        (Operator::In, Kind::List(elements)) => {
-            elements.iter().map(literal).collect::<Option<Vec<_>>>()?
-        }
-        _ => return None,
-    };
-    let mut constants = Vec::new();
-    for literal in literals {
-        constants.extend(numbered(literal).ok()?);
-    }
-    let path = path(&each.range)?;
-    let op = Op::Member(constants, want);
-    Some(Formula::Test(Test { path, op }))
 }

@@ -75,6 +75,8 @@ impl<'n> Atom<'n> {
             }
             Op::Member(constants, want) => Asks::Member(all(Role::Element, constants), want),
             Op::Size(operator, size) => Asks::Size(operator, size),
+            // No compiled formula has it; it would hold wherever the field is.
+            Op::Unknown => Asks::Present,
         };
         Self { slot, asks }
     }

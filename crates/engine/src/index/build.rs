@@ -116,17 +116,21 @@ impl Found {
         let one_field = cover.tested.is_some() || cover.accesses.len() == 1;
         let repeated = !(one_field && cover.accesses.iter().all(is_value))
             && !matches!(cover.accesses.as_slice(), [Access::Broad(_)]);
+        let broad = matches!(cover.accesses.as_slice(), [Access::Broad(_)]);
         let program = match (formula, cover.tested) {
             (Formula::All(mut parts), Some(tested)) => {
                 parts.remove(tested);
                 self.programs.add(&Formula::All(parts))
             }
-            (Formula::Test(atom), _)
-                if atom.is_found_exactly()
-                    && !matches!(cover.accesses.as_slice(), [Access::Broad(_)]) =>
-            {
-                ALWAYS
+            (Formula::All(parts), None) if broad => {
+                let left = untold(parts);
+                self.programs.add(&left)
             }
+            (Formula::Test(atom), _) if broad => {
+                let left = untold(vec![Formula::Test(atom)]);
+                self.programs.add(&left)
+            }
+            (Formula::Test(atom), _) if atom.is_found_exactly() => ALWAYS,
             (formula, _) => self.programs.add(&formula),
         };
         let entry = Entry::new(number, program, repeated, exact);
@@ -136,6 +140,29 @@ impl Found {
                 Access::Broad(constraints) => self.broad.push(Candidate { entry, constraints }),
             }
         }
+    }
+}
+
+/// What the bits of a broad filter do not tell of its parts: all but the only question for a field's values.
+fn untold(mut parts: Vec<Formula<Atom<'_>>>) -> Formula<Atom<'_>> {
+    let slots: Vec<usize> = parts
+        .iter()
+        .filter_map(|part| match part {
+            Formula::Test(atom) if !matches!(atom.asks, Asks::Number(..)) => Some(atom.slot),
+            _ => None,
+        })
+        .collect();
+    let is_alone = |slot| slots.iter().filter(|other| **other == slot).count() == 1;
+    parts.retain(|part| match part {
+        Formula::Test(Atom {
+            slot,
+            asks: Asks::In(_) | Asks::Present | Asks::Missing,
+        }) => !is_alone(*slot),
+        _ => true,
+    });
+    match parts.as_slice() {
+        [_] => parts.remove(0),
+        _ => Formula::All(parts),
     }
 }
 

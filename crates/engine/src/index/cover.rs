@@ -177,7 +177,6 @@ pub(super) fn cover(
             // Testing it once is less than finding it as often.
             (all.cost < 1.0).then_some(all)
         }
-        Formula::Unknown => None,
     }
 }
 

@@ -268,8 +268,6 @@ impl Programs {
             Formula::All(parts) => (parts, true),
             Formula::Any(parts) => (parts, false),
             Formula::Test(atom) => return self.step(atom, exits),
-            // Formulas that reach an index have none left.
-            Formula::Unknown => return,
         };
         for (at, part) in parts.iter().enumerate() {
             let exits = if at + 1 == parts.len() {
