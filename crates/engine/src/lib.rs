@@ -10,7 +10,11 @@
 //! 1. [`mod@lexer`] and [`mod@parser`] make the tree ([`mod@tree`]); [`mod@names`] and
 //!    [`mod@check`] refuse what is unknown or can never hold.
 //! 2. [`mod@canonical`] brings equal filters to one tree and one text; [`mod@class`] tells what it will cost.
-//! 3. [`mod@json`] reads the event; [`mod@eval`] and [`mod@operation`] give the tree its value.
+//! 3. [`mod@compile`] makes the tree tests of single fields, [`mod@index`] finds, of many filters, those whose
+//!    tests an event can pass, and [`mod@set`] keeps filters in indices that change without anybody waiting.
+//! 4. For an event, [`mod@extract`] cuts the tested fields out of its bytes, and the index tests what it finds.
+//! 5. What tests cannot say, [`mod@json`], [`mod@eval`] and [`mod@operation`] evaluate from the tree, as they do
+//!    for [`explain()`]; both ways give the same results, those of [`mod@reference`].
 //!
 //! # What is validated
 //!

@@ -14,7 +14,10 @@ use crate::extract::SlotKind;
 
 const PAGE: usize = 512;
 
-type Row = [u64; PAGE / 64];
+/// One bit for each filter of a page; a cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(align(64))]
+struct Row([u64; PAGE / 64]);
 
 /// In place of a row without bits.
 const EMPTY: u32 = u32::MAX;
@@ -229,7 +232,7 @@ impl Broad {
     /// Adds the rows of a page's dimension; how many filters of the page do not care for it.
     fn add_table(&mut self, dimension: u32, page: &[Placed]) -> u32 {
         let Dimension { kind, classes, .. } = &self.dimensions[dimension as usize];
-        let set = |row: &mut Row, at: usize| row[at / 64] |= 1 << (at % 64);
+        let set = |row: &mut Row, at: usize| row.0[at / 64] |= 1 << (at % 64);
         let (mut careless, mut present, mut missing) =
             (Row::default(), Row::default(), Row::default());
         let mut special: HashMap<usize, Row> = HashMap::new();
@@ -268,7 +271,7 @@ impl Broad {
                 _ => present,
             };
             let own = special.get(&class).copied().unwrap_or_default();
-            for ((row, others), own) in row.iter_mut().zip(others).zip(own) {
+            for ((row, others), own) in row.0.iter_mut().zip(others.0).zip(own.0) {
                 *row |= others | own;
             }
             let index = if row == Row::default() {
@@ -281,7 +284,7 @@ impl Broad {
             };
             self.tables.push(index);
         }
-        careless.iter().map(|word| word.count_ones()).sum()
+        careless.0.iter().map(|word| word.count_ones()).sum()
     }
 
     /// Calls `found` for every filter whose constraints the event may meet. `values` are the symbols of its
@@ -297,7 +300,7 @@ impl Broad {
             *class = self.class(dimension, event, values);
         }
         for (at, page) in self.pages.iter().enumerate() {
-            let mut left = [u64::MAX; PAGE / 64];
+            let mut left = Row([u64::MAX; PAGE / 64]);
             let dimensions = &self.page_dimensions[page.first as usize..page.end as usize];
             let met = dimensions.iter().all(|found| {
                 let class = classes[found.dimension as usize];
@@ -305,7 +308,7 @@ impl Broad {
                 let Some(row) = self.rows.get(row as usize) else {
                     return false;
                 };
-                for (left, row) in left.iter_mut().zip(row) {
+                for (left, row) in left.0.iter_mut().zip(row.0) {
                     *left &= row;
                 }
                 true
@@ -313,7 +316,7 @@ impl Broad {
             if !met {
                 continue;
             }
-            for (word, mut bits) in left.into_iter().enumerate() {
+            for (word, mut bits) in left.0.into_iter().enumerate() {
                 while bits != 0 {
                     let bit = bits.trailing_zeros() as usize;
                     bits &= bits - 1;

@@ -112,11 +112,10 @@ impl Found {
             return self.scan.push(Entry::new(number, program, false, exact));
         };
         let is_value = |access: &Access| matches!(access, Access::Symbol(symbol) if symbols.role(*symbol) == Role::Value);
+        let broad = matches!(cover.accesses.as_slice(), [Access::Broad(_)]);
         // A field has one value, which is found once.
         let one_field = cover.tested.is_some() || cover.accesses.len() == 1;
-        let repeated = !(one_field && cover.accesses.iter().all(is_value))
-            && !matches!(cover.accesses.as_slice(), [Access::Broad(_)]);
-        let broad = matches!(cover.accesses.as_slice(), [Access::Broad(_)]);
+        let once = broad || one_field && cover.accesses.iter().all(is_value);
         let program = match (formula, cover.tested) {
             (Formula::All(mut parts), Some(tested)) => {
                 parts.remove(tested);
@@ -133,7 +132,7 @@ impl Found {
             (Formula::Test(atom), _) if atom.is_found_exactly() => ALWAYS,
             (formula, _) => self.programs.add(&formula),
         };
-        let entry = Entry::new(number, program, repeated, exact);
+        let entry = Entry::new(number, program, !once, exact);
         for access in cover.accesses {
             match access {
                 Access::Symbol(symbol) => self.symbol_entries.push((symbol, entry)),

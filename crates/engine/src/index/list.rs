@@ -24,19 +24,17 @@ pub(super) fn each_element(
                 visit(None);
                 return Ok::<(), Unreadable>(());
             }
-            let double = match reader.value(0)? {
-                Value::Null => return Ok(visit(Some(Key::Null))),
-                Value::Bool(false) => return Ok(visit(Some(Key::False))),
-                Value::Bool(true) => return Ok(visit(Some(Key::True))),
-                Value::String(text) => return Ok(visit(Some(Key::Text(text.as_bytes())))),
-                Value::Int(int) => int as f64,
-                Value::Uint(uint) => uint as f64,
-                Value::Double(double) => double,
-                _ => f64::INFINITY,
-            };
-            // The sum makes both zeros one.
-            let small = double.abs() < VALUE_LIMIT;
-            visit(small.then(|| Key::Number((double + 0.0).to_bits())));
+            let value = reader.value(0)?;
+            visit(match &value {
+                Value::Null => Some(Key::Null),
+                Value::Bool(false) => Some(Key::False),
+                Value::Bool(true) => Some(Key::True),
+                Value::String(text) => Some(Key::Text(text.as_bytes())),
+                Value::Int(int) => number(*int as f64),
+                Value::Uint(uint) => number(*uint as f64),
+                Value::Double(double) => number(*double),
+                _ => None,
+            });
             Ok(())
         })
     } else {
@@ -46,4 +44,9 @@ pub(super) fn each_element(
         })
     };
     read.ok()
+}
+
+fn number(double: f64) -> Option<Key<'static>> {
+    // The sum makes both zeros one.
+    (double.abs() < VALUE_LIMIT).then(|| Key::Number((double + 0.0).to_bits()))
 }
