@@ -51,6 +51,8 @@ pub struct Pipeline {
     pub workers: Vec<Program>,
     /// Its handlers, those that were killed among them.
     pub handlers: Vec<Program>,
+    /// Its name.
+    pub name: String,
     /// Its source topic.
     pub source: String,
     common: Vec<String>,
@@ -70,7 +72,7 @@ impl Pipeline {
         let flags = [
             ("--brokers", kafka.brokers()),
             ("--source-topic", source.clone()),
-            ("--pipeline", name),
+            ("--pipeline", name.clone()),
             ("--database-url", database_url.to_owned()),
         ];
         let common = flags
@@ -84,6 +86,7 @@ impl Pipeline {
         let mut pipeline = Pipeline {
             workers: Vec::new(),
             handlers: Vec::new(),
+            name,
             source,
             common,
             setup,
