@@ -42,7 +42,7 @@ test("newest at the bottom: the list follows, scrolling up holds it, coming back
   const grid = page.getByRole("grid", { name: "Events" });
   const away = () => grid.evaluate((element) => Math.round(element.scrollHeight - element.clientHeight - element.scrollTop));
   await expect.poll(() => grid.evaluate((element) => element.scrollHeight > 3 * element.clientHeight)).toBe(true);
-  expect(await away()).toBeLessThan(40);
+  await expect.poll(away).toBeLessThan(40);
   const last = async () => Number(await grid.getByRole("row").last().getAttribute("aria-rowindex"));
   const seen = await last();
   await expect.poll(last).toBeGreaterThan(seen);

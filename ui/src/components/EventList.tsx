@@ -47,8 +47,12 @@ export function EventList() {
   });
 
   // Whoever resumes or starts wants to see the newest; at the bottom it moves away with every row.
+  const topBefore = useRef(0);
   useLayoutEffect(() => {
-    if (live) grid.current?.scrollTo({ top: onTop ? 0 : grid.current.scrollHeight });
+    if (!live || grid.current === null) return;
+    grid.current.scrollTo({ top: onTop ? 0 : grid.current.scrollHeight });
+    // The viewer's own scrolling is measured from here.
+    topBefore.current = grid.current.scrollTop;
   }, [live, runId, onTop, onTop ? 0 : end]);
 
   // Rows that leave above the ones being read must not pull those away.
@@ -75,7 +79,6 @@ export function EventList() {
     if (selected === undefined && active !== undefined && document.activeElement === document.body) grid.current?.focus();
   }, [selected, active]);
 
-  const topBefore = useRef(0);
   const onScroll = () => {
     const element = grid.current;
     if (element === null) return;
