@@ -92,12 +92,12 @@ e2e: build ## The whole path on real services; `make e2e TEST=faults` for a part
 
 TEST ?= $(basename $(notdir $(wildcard e2e/tests/*.rs)))
 
-lint: ui ## Formatting, clippy and docs without a warning; the page's types
+lint: ui ## Formatting, clippy and docs without a warning; the page's types, also against the API's description
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc $(workspace) --no-deps --document-private-items
-	cd ui && npm run --silent check
+	cd ui && npm run --silent check && npm run --silent api -- --check
 
 ## --- More of it
 
@@ -124,7 +124,8 @@ CASES ?= 200000
 check-unsafe: ## The engine's only unsafe code under Miri and AddressSanitizer; needs nightly
 	crates/engine/check-unsafe
 
-soak: build ## The faults again and again (ROUNDS)
+soak: build ## The faults again and again (ROUNDS), and the page for as long as people keep it open
+	CLICKSTREAM_LOAD_SECONDS=60 CLICKSTREAM_MEASURE=1 CLICKSTREAM_BACKGROUND_SECONDS=300 cargo test $(workspace) --test page -- --nocapture
 	for round in $$(seq $(ROUNDS)); do echo "round $$round"; cargo test $(workspace) --test faults -- --nocapture; done
 
 ROUNDS ?= 10
