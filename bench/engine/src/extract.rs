@@ -216,7 +216,7 @@ pub(crate) fn print() -> Result<()> {
             format!("{:.1}", best / time),
         ]);
     }
-    table.print();
+    table.end();
     shapes(&paths)
 }
 
@@ -258,6 +258,6 @@ fn shapes(paths: &[FieldPath]) -> Result<()> {
             format!("{:.2}", time / times[0]),
         ]);
     }
-    table.print();
+    table.end();
     Ok(())
 }

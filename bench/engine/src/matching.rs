@@ -126,7 +126,7 @@ pub(crate) fn peers() -> Result<()> {
         let times = compare(&filters, &events, validation, peer, "quamina")?;
         row("`quamina`, end to end", Mix::S, count, times, goal);
     }
-    table.print();
+    table.end();
     Ok(())
 }
 
@@ -177,7 +177,7 @@ pub(crate) fn growth() -> Result<()> {
                 (sets[at].index_bytes() / count).to_string(),
             ]);
         }
-        table.print();
+        table.end();
         println!(
             "10,000 over 10: {:.2}; 100,000 over 10,000: {:.2}\n",
             times[3] / times[0],
@@ -209,6 +209,6 @@ pub(crate) fn regular_expressions() -> Result<()> {
         nanoseconds(ours),
         format!("{:.0}", theirs / ours),
     ]);
-    table.print();
+    table.end();
     Ok(())
 }

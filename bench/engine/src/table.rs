@@ -1,31 +1,21 @@
 //! Tables as the documentation has them.
 
-/// A heading and rows.
-pub(crate) struct Table {
-    title: String,
-    rows: Vec<Vec<String>>,
-}
+/// A heading and rows, each printed when it is known.
+pub(crate) struct Table;
 
 impl Table {
     pub(crate) fn new(title: &str, columns: &[&str]) -> Self {
-        Self {
-            title: title.to_owned(),
-            rows: vec![columns.iter().map(|&column| column.to_owned()).collect()],
-        }
+        println!("{title}:\n\n| {} |", columns.join(" | "));
+        println!("|{}", "---|".repeat(columns.len()));
+        Self
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        println!("| {} |", cells.into_iter().collect::<Vec<_>>().join(" | "));
     }
 
-    pub(crate) fn print(&self) {
-        println!("{}:\n", self.title);
-        for (at, row) in self.rows.iter().enumerate() {
-            println!("| {} |", row.join(" | "));
-            if at == 0 {
-                println!("|{}", "---|".repeat(row.len()));
-            }
-        }
+    /// The end of it.
+    pub(crate) fn end(self) {
         println!();
     }
 }

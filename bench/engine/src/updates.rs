@@ -180,6 +180,6 @@ pub(crate) fn print() -> Result<()> {
         format!("{longest:.2} ms"),
         "1 ms",
     );
-    table.print();
+    table.end();
     Ok(())
 }

@@ -176,7 +176,7 @@ fn hash(value: &[u8], scan: &Scan) -> u64 {
 fn name_end(bytes: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const LAST: u64 = 0x00ff_ffff_ffff_ffff;
-    let unlike = bytes ^ ONES * b'"' as u64;
+    let unlike = bytes ^ (ONES * b'"' as u64);
     // The high bit of each byte that is a quote; sometimes of one behind a quote, which does no harm to a hash.
     let quotes = unlike.wrapping_sub(ONES) & !unlike & ONES << 7 & LAST;
     let in_front = 64 - quotes.leading_zeros();
