@@ -15,21 +15,15 @@ pub enum Waiting {
     FilteredTopic,
     /// The set of queries was read at least once.
     Registry,
-    /// The Kubernetes API answers.
-    Kubernetes,
-    /// The custom resources are defined there.
-    CustomResources,
 }
 
 impl Waiting {
-    const ALL: [Waiting; 7] = [
+    const ALL: [Waiting; 5] = [
         Waiting::Kafka,
         Waiting::Database,
         Waiting::Schema,
         Waiting::FilteredTopic,
         Waiting::Registry,
-        Waiting::Kubernetes,
-        Waiting::CustomResources,
     ];
 
     /// As written in `/readyz`.
@@ -40,8 +34,6 @@ impl Waiting {
             Waiting::Schema => "schema",
             Waiting::FilteredTopic => "filtered-topic",
             Waiting::Registry => "registry",
-            Waiting::Kubernetes => "kubernetes",
-            Waiting::CustomResources => "custom-resources",
         }
     }
 }
