@@ -1,5 +1,7 @@
 //! The schemas, as a real API server takes them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
