@@ -64,7 +64,7 @@ ui/node_modules/.package-lock.json: ui/package-lock.json
 # One selection of packages and one profile for all, so that nothing is built twice.
 workspace := --locked --workspace --exclude clickstream-bench --exclude clickstream-bench-engine
 
-test: ## Everything: lint, unit, property, real Kafka, real PostgreSQL, real Chromium
+test: ## Everything: lint, unit, property, real Kafka, real PostgreSQL, real Kubernetes API, real Chromium
 	@testbed/setup test
 	@$(MAKE) lint
 	@$(MAKE) build
@@ -80,7 +80,7 @@ test-fast: ui ## What needs no services
 	cargo test $(workspace) --lib --bins $(addprefix --test ,$(serviceless))
 
 # Integration tests that start no service; the others are left to `make test`.
-service_tests := crates/registry/% crates/testkit/% e2e/% worker/tests/kafka.rs
+service_tests := crates/registry/% crates/resources/tests/admission.rs crates/testkit/% e2e/% worker/tests/kafka.rs
 serviceless := $(basename $(notdir $(filter-out $(service_tests),$(wildcard */tests/*.rs crates/*/tests/*.rs))))
 
 test-units: ui ## Unit and property tests, and those of single packages on real services
@@ -91,6 +91,9 @@ e2e: build ## The whole path on real services; `make e2e TEST=faults` for a part
 	cargo test $(workspace) $(addprefix --test ,$(TEST)) -- --nocapture
 
 TEST ?= $(basename $(notdir $(wildcard e2e/tests/*.rs)))
+
+crds: ## Writes the custom resource definitions in crds/ from the types
+	cargo run --locked -q -p clickstream-resources --example crds
 
 lint: ui ## Formatting, clippy and docs without a warning; the page's types, also against the API's description
 	cargo fmt --all --check
@@ -137,4 +140,4 @@ clean: ## Removes what was built
 	cargo clean
 	rm -rf ui/dist ui/node_modules
 
-.PHONY: help demo demo-program services ui test build test-fast test-units e2e lint bench bench-engine fuzz fuzz-short check-unsafe soak setup clean
+.PHONY: help demo demo-program services ui test build test-fast test-units e2e crds lint bench bench-engine fuzz fuzz-short check-unsafe soak setup clean

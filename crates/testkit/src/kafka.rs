@@ -265,11 +265,7 @@ fn server_properties(broker: SocketAddr, controller: SocketAddr, data: &Path) ->
 /// The folder of the jars; Maven fills it when it is not there.
 fn jars() -> Result<PathBuf> {
     require("java", "apt-get install -y default-jre-headless")?;
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .context("neither `XDG_CACHE_HOME` nor `HOME` is set")?
-        .join("clickstream");
+    let cache = cache()?;
     let jars = cache.join(format!("kafka-{VERSION}"));
     if jars.is_dir() {
         return Ok(jars);
@@ -303,7 +299,17 @@ fn jars() -> Result<PathBuf> {
     Ok(jars)
 }
 
-fn require(program: &str, install: &str) -> Result<()> {
+/// Where what is fetched or built once is kept.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let caches = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .context("neither `XDG_CACHE_HOME` nor `HOME` is set")?;
+    Ok(caches.join("clickstream"))
+}
+
+/// Fails with the line that installs `program` when it is not on `PATH`.
+pub(crate) fn require(program: &str, install: &str) -> Result<()> {
     let found = std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
     });

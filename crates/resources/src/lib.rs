@@ -1,0 +1,72 @@
+//! The custom resources of `clickstream.dev/v1alpha1`, and the names that their conditions use.
+//!
+//! [`ClickstreamPipeline`] is the platform team's: topics, database, workers and handlers. [`ClickstreamQuery`] is
+//! the product team's: a filter that is matched for as long as the object exists. The schemas in `crds/` are made from
+//! these types: `cargo run -p clickstream-resources --example crds`.
+//!
+//! No client and no I/O: what the operator does about an object is in `operator/`.
+
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "two printer columns may have the same priority"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "KubeSchema repeats each type inside a function"
+)]
+
+pub mod condition;
+mod pipeline;
+mod query;
+mod value;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+pub use pipeline::{
+    AllowedNamespaces, AllowedQueries, Auth, ClickstreamPipeline, ClickstreamPipelineSpec,
+    FilteredTopic, Handler, HandlerStatus, Kafka, KafkaStatus, KeyRef, Management, Migrations,
+    Mtls, NamespacesFrom, Phase, PipelineStatus, Plain, Postgres, PostgresStatus, QueriesStatus,
+    ReclaimPolicy, Scram, ScramMechanism, SecretRef, SourceTopic, Tls, UriRef, Worker,
+    WorkerStatus,
+};
+pub use query::{ClickstreamQuery, ClickstreamQuerySpec, PipelineRef, Programmed, QueryStatus};
+pub use value::Resources;
+
+/// The API group.
+pub const GROUP: &str = "clickstream.dev";
+
+/// File name in `crds/` and definition, for every kind.
+///
+/// # Panics
+/// Never: a definition survives the way to JSON and back.
+#[must_use]
+pub fn crds() -> [(&'static str, CustomResourceDefinition); 2] {
+    [
+        ("clickstreampipelines.yaml", ClickstreamPipeline::crd()),
+        ("clickstreamqueries.yaml", ClickstreamQuery::crd()),
+    ]
+    .map(|(name, crd)| (name, without_null(crd)))
+}
+
+/// Fields that may be left out come as `nullable`, which would have `null` count as given: for a field that is not, the
+/// API server drops a `null` before rules and defaults see it.
+#[expect(
+    clippy::expect_used,
+    reason = "a definition survives the way to JSON and back"
+)]
+fn without_null(crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    fn strip(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                fields.retain(|name, value| name != "nullable" || !value.is_boolean());
+                fields.values_mut().for_each(strip);
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(crd).expect("a definition is JSON");
+    strip(&mut value);
+    serde_json::from_value(value).expect("it was a definition")
+}
