@@ -8,7 +8,7 @@
 //! - *broad*: by bits for all of its fields at once ([`broad`]);
 //! - *scan*: on every event.
 //!
-//! What is left of a found filter is a [program](program) of tests on the event's fields. Only filters that
+//! What is left of a found filter is a [`program`] of tests on the event's fields. Only filters that
 //! tests do not say all of are evaluated from their trees ([`trees`]), once they pass.
 
 mod atom;
