@@ -37,6 +37,10 @@ impl Merge {
         self.segments
     }
 
+    pub(crate) fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// The new segment, its fields, and the segments as they were that are in it. Waits for the end.
     pub(crate) fn finish(self) -> Option<(Live, Arc<Wanted>, Vec<Live>)> {
         self.thread.join().ok()

@@ -3,7 +3,7 @@
 //! A set is a few immutable [`Segment`]s: the *base* with nearly all filters, at most one *delta* with those of
 //! the last while, and what is *fresh*, which is indexed when the set is cloned or first used. To remove a
 //! filter is to set its bit beside the segment. Deltas that have grown are merged into a new base by a thread
-//! of their own ([`crate::merge`]), and the writer takes it over, or waits for it, with its next change; clones stay as
+//! of their own ([`crate::merge`]), and the writer takes it over with one of its next changes; clones stay as
 //! they were, and matching never waits.
 
 use std::collections::BTreeMap;
@@ -254,10 +254,13 @@ impl FilterSet {
         }
     }
 
-    /// Takes over what was merged meanwhile; waits for it.
+    /// Takes over what was merged meanwhile.
     fn finish_merge(&mut self) {
         self.retired
             .retain(|segment| Arc::strong_count(segment) > 1);
+        if self.merge.as_ref().is_none_or(|merge| !merge.is_finished()) {
+            return;
+        }
         let Some((mut base, fields, merged)) = self.merge.take().and_then(Merge::finish) else {
             return;
         };
@@ -443,3 +446,6 @@ impl fmt::Debug for FilterSet {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

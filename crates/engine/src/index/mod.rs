@@ -134,9 +134,8 @@ impl Segment {
             seen.fill(0);
             *epoch = 1;
         }
-        if values.len() < fields.len() {
-            values.resize(fields.len(), NO_SYMBOL);
-        }
+        values.clear();
+        values.resize(fields.len(), NO_SYMBOL);
         if marks.len() < self.len() {
             marks.resize(self.len(), 0);
         }
