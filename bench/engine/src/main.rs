@@ -19,11 +19,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Of all filters and events.
 const SEED: u64 = 7;
 
+/// Measures and prints one table or more.
+type Part = fn() -> Result<()>;
+
 fn main() -> Result<()> {
     let chosen: Vec<String> = std::env::args().skip(1).collect();
     let wants = |part: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == part);
     println!("{}, seed {SEED}\n", processor());
-    let parts: [(&str, fn() -> Result<()>); 5] = [
+    let parts: [(&str, Part); 5] = [
         ("extract", extract::print),
         ("growth", matching::growth),
         ("peers", matching::peers),

@@ -101,9 +101,9 @@ fn updating(
         let accepted = Instant::now();
         // One in a hundred is looked for in the results; it leaves again soon.
         let key = first + updates;
-        if updates % 100 == 0 {
+        if updates.is_multiple_of(100) {
             set.insert(key, everything.clone());
-        } else if updates % 2 == 0 {
+        } else if updates.is_multiple_of(2) {
             set.remove(updates * 7 % first);
         } else {
             set.insert(
@@ -115,7 +115,7 @@ fn updating(
             set.remove(key - 50);
         }
         *shared.lock().map_err(|_| anyhow!("poisoned"))? = set.clone();
-        if updates % 100 == 0 {
+        if updates.is_multiple_of(100) {
             let _ = added.send((key, accepted));
         }
         updates += 1;
