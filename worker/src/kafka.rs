@@ -31,8 +31,8 @@ fn layered(ours: &[(&str, &str)], user: &ClientConfig, own: &[(&str, &str)]) -> 
 /// A member of the group that reads the source topics.
 pub(crate) fn consumer(user: &ClientConfig, group: &str) -> ClientConfig {
     let ours = [
-        // A worker that dies is missed after this; a broker that restarts within it costs no rebalance.
-        ("session.timeout.ms", "8000"),
+        // A worker that dies is missed after this; the brokers' default minimum.
+        ("session.timeout.ms", "6000"),
         ("heartbeat.interval.ms", "1000"),
         // New partitions are noticed within seconds.
         ("topic.metadata.refresh.interval.ms", "5000"),
