@@ -25,8 +25,9 @@
 //!
 //! # Invariants
 //!
-//! No I/O, no clock, no async, no `unsafe` outside of [`mod@extract`]'s `simd`. Nothing panics, whatever the text or the bytes. Every loop is
-//! bounded by the input and [`limits`].
+//! No I/O, no clock, no async, no `unsafe` outside of [`mod@extract`]'s `simd`; no thread but one while a set's
+//! deltas are merged. Nothing panics, whatever the text or the bytes. Every loop is bounded by the input and
+//! [`limits`].
 
 #![allow(rustdoc::private_intra_doc_links)]
 
