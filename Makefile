@@ -62,13 +62,14 @@ ui/node_modules/.package-lock.json: ui/package-lock.json
 ## --- Check it
 
 # One selection of packages and one profile for all, so that nothing is built twice.
-workspace := --locked --workspace --exclude clickstream-bench
+workspace := --locked --workspace --exclude clickstream-bench --exclude clickstream-bench-engine
 
 test: ## Everything: lint, unit, property, real Kafka, real PostgreSQL, real Kubernetes API, real Chromium
 	@testbed/setup test
 	@$(MAKE) lint
 	@$(MAKE) build
 	@$(MAKE) test-units
+	@$(MAKE) fuzz-short
 	@$(MAKE) e2e
 
 build: ui ## Every program and every test
@@ -94,11 +95,12 @@ TEST ?= $(basename $(notdir $(wildcard e2e/tests/*.rs)))
 crds: ## Writes the custom resource definitions in crds/ from the types
 	cargo run --locked -q -p clickstream-resources --example crds
 
-lint: ui ## Formatting, clippy and docs without a warning; the page's types
+lint: ui ## Formatting, clippy and docs without a warning; the page's types, also against the API's description
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc $(workspace) --no-deps --document-private-items
-	cd ui && npm run --silent check
+	cd ui && npm run --silent check && npm run --silent api -- --check
 
 ## --- More of it
 
@@ -107,12 +109,26 @@ bench: ## Ratios and latencies on real services, with an optimised build; prints
 	cargo build --locked --release -p clickstream-bench -p clickstream-worker -p clickstream-handler
 	$(CARGO_TARGET_DIR)/release/clickstream-bench
 
-fuzz: ## Property tests over arbitrary bytes, at length (CASES per property)
+bench-engine: ## The matching engine beside its peers, on one thread; prints tables (PART)
+	RUSTFLAGS="-C target-cpu=native" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/bench-engine cargo run --locked --release -q -p clickstream-bench-engine -- $(PART)
+
+PART ?=
+
+fuzz: ## Coverage-guided fuzzing, SECONDS a target, then property tests at length (CASES per property)
+	fuzz/run all $(SECONDS)
 	PROPTEST_CASES=$(CASES) cargo test --locked -p clickstream-engine -p clickstream-protocol -p clickstream-wire -p clickstream-worker
 
+fuzz-short: ## The same, half a minute a target
+	fuzz/run all 30
+
+SECONDS ?= 600
 CASES ?= 200000
 
-soak: build ## The faults again and again (ROUNDS)
+check-unsafe: ## The engine's only unsafe code under Miri and AddressSanitizer; needs nightly
+	crates/engine/check-unsafe
+
+soak: build ## The faults again and again (ROUNDS), and the page for as long as people keep it open
+	CLICKSTREAM_LOAD_SECONDS=60 CLICKSTREAM_MEASURE=1 CLICKSTREAM_BACKGROUND_SECONDS=300 cargo test $(workspace) --test page -- --nocapture
 	for round in $$(seq $(ROUNDS)); do echo "round $$round"; cargo test $(workspace) --test faults -- --nocapture; done
 
 ROUNDS ?= 10
@@ -124,4 +140,4 @@ clean: ## Removes what was built
 	cargo clean
 	rm -rf ui/dist ui/node_modules
 
-.PHONY: help demo demo-program services ui test build test-fast test-units e2e crds lint bench fuzz soak setup clean
+.PHONY: help demo demo-program services ui test build test-fast test-units e2e crds lint bench bench-engine fuzz fuzz-short check-unsafe soak setup clean

@@ -90,7 +90,10 @@ async fn measure(services: &Services, rate: usize) -> Result<(Vec<f64>, usize)> 
         pipeline.source.clone(),
         Arc::clone(&acks),
     );
-    tokio::task::spawn_blocking(move || load::send(&config, &topic, total, rate, sent)).await??;
+    tokio::task::spawn_blocking(move || {
+        load::send(&config, &topic, total, rate, sent, &load::event)
+    })
+    .await??;
     let limit = Instant::now() + Duration::from_secs(30);
     while seen.load(Ordering::Relaxed) < total && Instant::now() < limit {
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -55,8 +55,11 @@ impl ProducerContext for Stamps {
     }
 }
 
+/// Makes the bytes of event `n`.
+pub(crate) type Event<'e> = &'e dyn Fn(usize) -> Vec<u8>;
+
 /// Event `n`: bucket `n % 100`, and fields such as a shop's page would send.
-fn event(n: usize) -> String {
+pub(crate) fn event(n: usize) -> Vec<u8> {
     let mut event = format!(
         r#"{{"n":{n},"bucket":{},"type":"{}","user_id":"user-{:06}","session_id":"sess-{:08}","price":{}.{:02},"page":{{"path":"/hotels/{}","referrer":"https://example.com/search?q={}","title":"A room with a view"}},"device":{{"platform":"{}","width":{},"language":"en-GB"}},"tags":["a{}","b{}"],"note":""#,
         n % 100,
@@ -76,7 +79,7 @@ fn event(n: usize) -> String {
         event.push((b'a' + (event.len() * 7 + n) as u8 % 26) as char);
     }
     event.push_str("\"}");
-    event
+    event.into_bytes()
 }
 
 /// Sends events `0..total` to partitions in turn, at `rate` a second (0: as fast as it can), and waits for all
@@ -87,6 +90,7 @@ pub(crate) fn send(
     total: usize,
     rate: usize,
     acks: Arc<Acknowledged>,
+    event: Event<'_>,
 ) -> Result<()> {
     let producer: ThreadedProducer<Stamps> = config
         .clone()
@@ -106,7 +110,7 @@ pub(crate) fn send(
         while n < due.min(total) {
             let payload = event(n);
             let partition = (n % 8) as i32;
-            let mut record = BaseRecord::<(), str, _>::with_opaque_to(topic, Box::new(n))
+            let mut record = BaseRecord::<(), [u8], _>::with_opaque_to(topic, Box::new(n))
                 .payload(&payload)
                 .partition(partition);
             while let Err((err, back)) = producer.send(record) {

@@ -40,7 +40,14 @@ pub(crate) async fn print(services: &Services) -> Result<()> {
         );
         tokio::task::spawn_blocking(move || -> Result<()> {
             while !stop.load(Ordering::Relaxed) {
-                load::send(&config, &topic, RATE, RATE, Acknowledged::new(RATE))?;
+                load::send(
+                    &config,
+                    &topic,
+                    RATE,
+                    RATE,
+                    Acknowledged::new(RATE),
+                    &load::event,
+                )?;
             }
             Ok(())
         })

@@ -8,9 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
-use clickstream_engine::{
-    Filter, FilterSet, Outcome, Record, Scratch, Unreadable, limits, reference,
-};
+use clickstream_engine::{Filter, FilterSet, Record, Scratch, Unreadable, limits};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -130,16 +128,14 @@ fn read_filters(path: &Path) -> anyhow::Result<Result<Filters, (String, Refusal)
     Ok(Ok(filters))
 }
 
-enum Matcher<'a> {
-    Index(FilterSet, Scratch),
-    Reference(&'a Filters),
+struct Matcher {
+    engine: Engine,
+    set: FilterSet,
+    scratch: Scratch,
 }
 
-impl Matcher<'_> {
-    fn new(engine: Engine, filters: &Filters) -> anyhow::Result<Matcher<'_>> {
-        if let (Engine::Reference, false) = (engine, filters.is_empty()) {
-            return Ok(Matcher::Reference(filters));
-        }
+impl Matcher {
+    fn new(engine: Engine, filters: &Filters) -> anyhow::Result<Self> {
         let mut set = FilterSet::new();
         for (key, (_, filter)) in (0..).zip(filters) {
             set.insert(key, filter.clone());
@@ -148,21 +144,19 @@ impl Matcher<'_> {
             // A set without filters reads no event, and would not tell one that is none.
             set.insert(0, Filter::parse("true")?);
         }
-        Ok(Matcher::Index(set, Scratch::default()))
+        let scratch = Scratch::default();
+        Ok(Self {
+            engine,
+            set,
+            scratch,
+        })
     }
 
     /// Appends the numbers of the filters that hold, ascending.
     fn matching(&mut self, record: &Record<'_>, out: &mut Vec<u32>) -> Result<(), Unreadable> {
-        match self {
-            Matcher::Index(set, scratch) => set.matching(record, scratch, out),
-            Matcher::Reference(filters) => {
-                for (at, (_, filter)) in (0..).zip(filters.iter()) {
-                    if reference::matches(filter, record)? == Outcome::Match {
-                        out.push(at);
-                    }
-                }
-                Ok(())
-            }
+        match self.engine {
+            Engine::Index => self.set.matching(record, &mut self.scratch, out),
+            Engine::Reference => self.set.matching_by_reference(record, out),
         }
     }
 }

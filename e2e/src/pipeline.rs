@@ -51,6 +51,8 @@ pub struct Pipeline {
     pub workers: Vec<Program>,
     /// Its handlers, those that were killed among them.
     pub handlers: Vec<Program>,
+    /// Its name.
+    pub name: String,
     /// Its source topic.
     pub source: String,
     common: Vec<String>,
@@ -70,7 +72,7 @@ impl Pipeline {
         let flags = [
             ("--brokers", kafka.brokers()),
             ("--source-topic", source.clone()),
-            ("--pipeline", name),
+            ("--pipeline", name.clone()),
             ("--database-url", database_url.to_owned()),
         ];
         let common = flags
@@ -84,6 +86,7 @@ impl Pipeline {
         let mut pipeline = Pipeline {
             workers: Vec::new(),
             handlers: Vec::new(),
+            name,
             source,
             common,
             setup,
@@ -246,30 +249,12 @@ impl Pipeline {
         )
     }
 
-    /// Runs `command` in `folder` of this repository to its end and prints what it printed.
+    /// As [`script`], with its output among that of the pipeline's programs.
     ///
     /// # Errors
     /// When it fails or takes longer than `limit`.
-    pub async fn script(&self, mut command: Command, folder: &str, limit: Duration) -> Result<()> {
-        let name = command.get_program().display().to_string();
-        command.current_dir(
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("..")
-                .join(folder),
-        );
-        let mut script = Process::start(&name, command, &self.folder.path().join("script.log"))?;
-        let ended = until("the script has ended", limit, async || {
-            Ok(script.status()?.is_some())
-        })
-        .await;
-        println!("{}", script.log_tail(usize::MAX));
-        ended?;
-        let status = script.wait(SOON)?;
-        ensure!(
-            status.success(),
-            "`{name}` in `{folder}` ended with {status}"
-        );
-        Ok(())
+    pub async fn script(&self, command: Command, folder: &str, limit: Duration) -> Result<()> {
+        script(command, folder, self.folder.path(), limit).await
     }
 
     /// Runs the command line `clickstream` with `args` to its end; returns what it printed on standard output.
@@ -298,6 +283,34 @@ impl Pipeline {
         );
         Ok(output)
     }
+}
+
+/// Runs `command` in `folder` of this repository to its end and prints what it printed; `logs` keeps that.
+///
+/// # Errors
+/// When it fails or takes longer than `limit`.
+pub async fn script(
+    mut command: Command,
+    folder: &str,
+    logs: &Path,
+    limit: Duration,
+) -> Result<()> {
+    let name = command.get_program().display().to_string();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    command.current_dir(root.join(folder));
+    let mut script = Process::start(&name, command, &logs.join("script.log"))?;
+    let ended = until("the script has ended", limit, async || {
+        Ok(script.status()?.is_some())
+    })
+    .await;
+    println!("{}", script.log_tail(usize::MAX));
+    ended?;
+    let status = script.wait(SOON)?;
+    ensure!(
+        status.success(),
+        "`{name}` in `{folder}` ended with {status}"
+    );
+    Ok(())
 }
 
 impl Drop for Pipeline {

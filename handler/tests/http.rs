@@ -140,12 +140,7 @@ async fn the_page_and_the_lists_are_served() {
         .await;
     let page = server.get("/").await;
     assert_eq!(page.status(), 200);
-    assert!(
-        page.headers()[CONTENT_TYPE]
-            .to_str()
-            .unwrap()
-            .starts_with("text/html")
-    );
+    assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
     assert!(
         page.headers()[CONTENT_SECURITY_POLICY]
             .to_str()

@@ -1,15 +1,26 @@
-import * as api from "./api/client";
 import type { IMessage } from "@stomp/stompjs";
+import * as api from "./api/client";
+import { Catalogue } from "./catalogue";
+import { download, toCsv, toNdjson } from "./export";
+import type { Path } from "./json/path";
+import type { Condition } from "./query/form";
 import { asksForSomething, emptyQuery, fromSearch, subscribeFrame, toSearch, type Query } from "./query/query";
-import { isActive, type PauseCause } from "./store/state";
+import { refined } from "./query/refine";
+import { usualView, viewFrom, withView, type View } from "./query/view";
+import { rememberView, rememberedView, savedViews, saveViews } from "./store/memory";
+import type { EventRow } from "./store/rows";
+import { shownColumns, shownRows, topField } from "./store/select";
+import { isActive, type DialogName, type PauseCause, type SavedView } from "./store/state";
 import { Store } from "./store/store";
+import { TopCounter } from "./store/top";
 import { Connection } from "./stream/connection";
 import { retryDelay } from "./stream/retry";
 import { decode, isTemporary, type Status } from "./stream/status";
+import { TrialRun } from "./trial";
 import { noticeWords } from "./words";
 
 const checkAfter = 250;
-const catalogueEvery = 10_000;
+const countEvery = 100;
 
 /**
  * What the viewer can do, and what happens by itself: the one place where the page's state meets the network,
@@ -17,8 +28,11 @@ const catalogueEvery = 10_000;
  */
 export class Session {
   readonly store = new Store();
+  readonly trial: TrialRun;
   readonly #connection: Connection;
+  readonly #catalogue = new Catalogue(this.store);
   #unsubscribe: (() => void) | undefined;
+  #top = new TopCounter("");
   #runs = 0;
   /** Times in a row that the server could not take the query. */
   #refusals = 0;
@@ -37,6 +51,7 @@ export class Session {
       lost: (lost) => store.stream({ type: "lost", lost }),
       error: (message) => store.stream({ type: "serverError", message }),
     });
+    this.trial = new TrialRun(store, this.#connection);
   }
 
   /** Connects, reads the catalogue, and starts what the URL asks for. */
@@ -48,32 +63,40 @@ export class Session {
     window.addEventListener("pageshow", (event) => {
       if (event.persisted) this.#connection.open();
     });
-    void this.#readPipeline();
-    void this.#readCatalogue();
-    setInterval(() => {
-      if (!document.hidden) void this.#readCatalogue();
-    }, catalogueEvery);
-    const query = fromSearch(window.location.search);
-    this.edit(query);
-    if (query.standing !== "") void this.#readStanding(query.standing);
-    if (asksForSomething(query)) this.start();
+    this.#catalogue.begin();
+    setInterval(() => this.#countTop(), countEvery);
+    this.store.dispatch({ type: "saved", saved: savedViews() });
+    this.#open(window.location.search, rememberedView());
   }
 
   /** Changes the query in the form; what is being watched stays until Start. */
   edit(query: Query): void {
-    const { store } = this;
-    const before = store.state.draft.filter.trim();
-    store.dispatch({ type: "edited", query });
-    const filter = query.filter.trim();
-    if (filter === before) return;
-    clearTimeout(this.#checkTimer);
-    if (filter !== "") this.#checkTimer = setTimeout(() => void this.#check(filter), checkAfter);
+    const before = this.store.state.draft.filter.trim();
+    this.store.dispatch({ type: "edited", query });
+    this.#checkIfChanged(before);
+  }
+
+  /** Changes the filter by the rows of the form. */
+  editConditions(conditions: readonly Condition[]): void {
+    const before = this.store.state.draft.filter.trim();
+    this.store.dispatch({ type: "conditions", conditions });
+    this.#checkIfChanged(before);
   }
 
   toggleEventType(name: string): void {
     const { draft } = this.store.state;
     const chosen = draft.eventTypes.includes(name);
     this.edit({ ...draft, eventTypes: chosen ? draft.eventTypes.filter((type) => type !== name) : [...draft.eventTypes, name] });
+  }
+
+  /** Adds a clause on one value of an event, and watches the narrower query at once. The open event stays open. */
+  refine(path: Path, json: string, exclude: boolean): void {
+    const { draft, conditions, pipeline } = this.store.state;
+    const from = draft.standing === "" ? draft : { ...emptyQuery, filter: this.store.state.standing?.filter ?? "" };
+    const { query, conditions: rows } = refined(from, draft.standing === "" ? conditions : undefined, path, json, exclude, pipeline.eventTypeField);
+    this.edit(query);
+    if (rows !== undefined) this.editConditions(rows);
+    this.#start(true);
   }
 
   /** Leaves the standing query of the URL for one of the viewer's own. */
@@ -83,13 +106,7 @@ export class Session {
 
   /** Watches the query of the form, with an empty list. */
   start(): void {
-    this.#leave();
-    this.#runs += 1;
-    this.store.rows.clear();
-    this.store.dispatch({ type: "started", id: this.#runs });
-    window.history.replaceState(null, "", toSearch(this.store.state.draft, window.location.search) || window.location.pathname);
-    this.#connection.open();
-    this.#subscribe();
+    this.#start(false);
   }
 
   stop(): void {
@@ -113,19 +130,117 @@ export class Session {
   }
 
   /** Shows a row in the side panel; the list stands still meanwhile. */
-  select(seq: number): void {
+  select(row: EventRow): void {
     this.pause("row");
-    this.store.dispatch({ type: "selected", seq });
+    this.store.dispatch({ type: "activated", seq: row.seq });
+    this.store.dispatch({ type: "selected", row });
+  }
+
+  /**
+   * Goes to another row; an open side panel goes along. `to` gives its index from the top of the list, from the index
+   * of the row where the keyboard is (-1 if it is at none) and the number of rows.
+   */
+  move(to: (at: number, count: number) => number): void {
+    this.pause("row");
+    const { state } = this.store;
+    const { first, end } = shownRows(state);
+    if (end === first) return;
+    const onTop = state.view.newest === "top";
+    const at = state.active === undefined ? -1 : onTop ? end - 1 - state.active : state.active - first;
+    const index = Math.max(0, Math.min(end - first - 1, to(at, end - first)));
+    const seq = onTop ? end - 1 - index : first + index;
+    this.store.dispatch({ type: "activated", seq });
+    const row = this.store.rows.get(seq);
+    if (this.store.state.selected !== undefined && row?.kind === "event") this.store.dispatch({ type: "selected", row });
   }
 
   closePanel(): void {
-    this.store.dispatch({ type: "selected", seq: undefined });
+    this.store.dispatch({ type: "selected", row: undefined });
     this.release("row");
   }
 
   /** Tries the connection now instead of after the wait. */
   reconnect(): void {
     this.#connection.open();
+  }
+
+  /** Changes how the answer is looked at; the URL and this browser keep it. */
+  look(change: Partial<View>): void {
+    const view = { ...this.store.state.view, ...change };
+    this.store.dispatch({ type: "viewed", view });
+    rememberView(view);
+    this.#putUrl(withView(view, window.location.search));
+    if (change.top !== undefined) this.store.dispatch({ type: "top", top: undefined });
+  }
+
+  dialog(dialog: DialogName | undefined): void {
+    if (this.store.state.dialog === "try") this.trial.stop();
+    this.store.dispatch({ type: "dialog", dialog });
+    if (dialog === "saved") void this.#catalogue.readStandingQueries();
+    if (dialog === "try") this.trial.start();
+  }
+
+  /** The page's URL with the query of the form, and the view. */
+  search(): string {
+    const { draft, view } = this.store.state;
+    return withView(view, toSearch(draft, window.location.search));
+  }
+
+  /** Keeps the query of the form and the view under a name; an older one of that name gives way. */
+  save(name: string): void {
+    const others = this.store.state.saved.filter((saved) => saved.name !== name);
+    this.#keep([{ name, search: this.search() }, ...others]);
+  }
+
+  forget(name: string): void {
+    this.#keep(this.store.state.saved.filter((saved) => saved.name !== name));
+  }
+
+  /** Opens a saved view or a standing query. */
+  open(search: string): void {
+    this.dialog(undefined);
+    this.#open(search, { ...usualView, widths: this.store.state.view.widths });
+    this.#putUrl(this.search());
+  }
+
+  /** Hands what is shown to the browser as a file. */
+  export(format: "ndjson" | "csv"): void {
+    const { state, rows } = this.store;
+    const { first, end } = shownRows(state);
+    const shown: EventRow[] = [];
+    for (let seq = first; seq < end; seq += 1) {
+      const row = rows.get(seq);
+      if (row?.kind === "event") shown.push(row);
+    }
+    if (format === "ndjson") download("events.ndjson", "application/x-ndjson", toNdjson(shown));
+    else download("events.csv", "text/csv;charset=utf-8", toCsv(shown, shownColumns(state)));
+  }
+
+  #open(search: string, remembered: View): void {
+    const query = fromSearch(search);
+    this.store.dispatch({ type: "viewed", view: viewFrom(search, remembered) });
+    this.edit(query);
+    if (query.standing !== "") void this.#catalogue.readStanding(query.standing);
+    if (asksForSomething(query)) this.start();
+  }
+
+  #start(keepSelected: boolean): void {
+    this.#leave();
+    this.#runs += 1;
+    this.store.rows.clear();
+    this.#top = new TopCounter("");
+    this.store.dispatch({ type: "started", id: this.#runs, keepSelected });
+    this.#putUrl(this.search());
+    this.#connection.open();
+    this.#subscribe();
+  }
+
+  #keep(saved: readonly SavedView[]): void {
+    this.store.dispatch({ type: "saved", saved: saveViews(saved) });
+  }
+
+  #putUrl(search: string): void {
+    window.history.replaceState(null, "", search || window.location.pathname);
   }
 
   #subscribe(): void {
@@ -175,37 +290,26 @@ export class Session {
     store.stream({ type: "status", status, rows: store.rows.counts(), at: performance.now() });
   }
 
+  #countTop(): void {
+    const { state, rows } = this.store;
+    const field = topField(state);
+    if (field === "" || state.run === undefined || document.hidden) return;
+    if (this.#top.field !== field) this.#top = new TopCounter(field);
+    if (this.#top.take(rows)) this.store.dispatch({ type: "top", top: this.#top.values() });
+  }
+
+  #checkIfChanged(before: string): void {
+    const filter = this.store.state.draft.filter.trim();
+    if (filter === before) return;
+    clearTimeout(this.#checkTimer);
+    if (filter !== "") this.#checkTimer = setTimeout(() => void this.#check(filter), checkAfter);
+  }
+
   async #check(filter: string): Promise<void> {
     const answer = await api.checkFilter(filter);
     // By now the viewer may have typed on.
     if (this.store.state.draft.filter.trim() === filter) {
       this.store.dispatch({ type: "checked", check: { filter, answer } });
-    }
-  }
-
-  async #readPipeline(): Promise<void> {
-    try {
-      this.store.dispatch({ type: "pipeline", pipeline: { ...this.store.state.pipeline, ...(await api.pipeline()) } });
-    } catch {
-      // The names of the fields keep their defaults; the connection's state says that the server is away.
-    }
-  }
-
-  async #readCatalogue(): Promise<void> {
-    try {
-      this.store.dispatch({ type: "eventTypes", items: await api.eventTypes() });
-      if (this.store.state.fields.length === 0) this.store.dispatch({ type: "fields", items: await api.fields() });
-    } catch {
-      // Read again in ten seconds; the list that is there stays.
-    }
-  }
-
-  async #readStanding(name: string): Promise<void> {
-    try {
-      const query = (await api.queries()).find((listed) => listed.kind === "standing" && `${listed.namespace}/${listed.name}` === name);
-      this.store.dispatch({ type: "standing", query });
-    } catch {
-      // Only its filter's text is missing; joining it works without.
     }
   }
 }

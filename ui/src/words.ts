@@ -1,6 +1,7 @@
 /** What the page says of the stream, in words: every sentence about its state is in this file. */
 import { formatTime, plural } from "./format";
 import { asksForSomething, type Query } from "./query/query";
+import type { Zone } from "./query/view";
 import { counters } from "./store/select";
 import { isAboutFilter, type ConnectionState, type PauseCause, type Run, type State } from "./store/state";
 import type { Lost } from "./stream/connection";
@@ -44,15 +45,15 @@ export function situation(state: State): Sentence {
     case "registered":
       return { tone: "busy", text: "The query is known. Waiting until every worker runs it…" };
     case "live":
-      return liveWords(run);
+      return liveWords(run, state.view.time);
   }
 }
 
-function liveWords(run: Run): Sentence {
+function liveWords(run: Run, zone: Zone): Sentence {
   const { scanned, matched, lagRecords } = counters(run);
-  const since = run.liveSince === undefined ? "Live" : `Live since ${formatTime(run.liveSince)}`;
+  const since = run.liveSince === undefined ? "Live" : `Live since ${formatTime(run.liveSince, zone)}`;
   if (run.expiring !== undefined) {
-    return { tone: "warning", text: `${since}. This query's time ends at ${formatTime(run.expiring)}; press Start then to go on.` };
+    return { tone: "warning", text: `${since}. This query's time ends at ${formatTime(run.expiring, zone)}; press Start then to go on.` };
   }
   if (lagRecords !== undefined && lagRecords > behind) {
     return { tone: "warning", text: `${since}, but ${plural(lagRecords, "event")} behind: what you see is not yet the present.` };
@@ -60,6 +61,24 @@ function liveWords(run: Run): Sentence {
   if (scanned === 0) return { tone: "good", text: `${since}. No event has arrived on the topic yet.` };
   if (matched === 0) return { tone: "good", text: `${since}. ${plural(scanned, "event")} scanned, none matched yet.` };
   return { tone: "good", text: `${since}.` };
+}
+
+/** For those who do not see the page: what changed, once, and never the counts. */
+export function announcement(state: State): string {
+  const { run, paused } = state;
+  if (run === undefined) return "";
+  if (paused !== undefined) return pausedWords(paused.cause);
+  switch (run.phase) {
+    case "starting":
+    case "registered":
+      return run.interrupted ? "Connection lost, trying again" : "Query sent";
+    case "live":
+      return "Live: new matches appear in the list";
+    case "stopped":
+      return "Stopped";
+    case "ended":
+      return endedWords(run.ended, run.query);
+  }
 }
 
 function seen(run: Run): string {

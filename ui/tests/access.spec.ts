@@ -13,8 +13,6 @@ for (const colorScheme of ["light", "dark"] as const) {
       await page.emulateMedia({ colorScheme });
       await clickstream.open();
       await expect(clickstream.eventType("purchase")).toBeVisible();
-      expect(await violations(page)).toEqual([]);
-
       await clickstream.filter.fill("evnt.x == 1");
       await expect(clickstream.filterError).toBeVisible();
       expect(await violations(page)).toEqual([]);
@@ -61,6 +59,54 @@ test("everything can be done by keyboard", async ({ clickstream, page }) => {
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await expect(clickstream.situation).toHaveAttribute("data-phase", "stopped");
+});
+
+test("keys that work everywhere, and not while one writes", async ({ clickstream, page }) => {
+  await clickstream.open("?event-types=search,catalog");
+  await expect.poll(() => clickstream.rows.count()).toBeGreaterThan(4);
+  const heard = page.getByRole("status", { name: "Stream" });
+  await expect(heard).toHaveText("Live: new matches appear in the list");
+  await page.keyboard.press("Space");
+  await expect(clickstream.button("Resume")).toBeVisible();
+  await expect(heard).toHaveText("Paused");
+  await page.keyboard.press("j");
+  await page.keyboard.press("j");
+  await page.keyboard.press("j");
+  await page.keyboard.press("k");
+  await expect(page.locator(".row.active")).toHaveAttribute("data-source", (await clickstream.sources())[1] ?? "");
+  await page.keyboard.press("Enter");
+  await expect(clickstream.details).toBeVisible();
+  await page.keyboard.press("Escape");
+  await expect(clickstream.details).toBeHidden();
+  await page.keyboard.press("?");
+  await expect(clickstream.dialog("Keyboard")).toBeVisible();
+  expect(await violations(page)).toEqual([]);
+  await page.keyboard.press("Escape");
+  await expect(clickstream.dialog("Keyboard")).toBeHidden();
+  await page.keyboard.press("/");
+  await expect(clickstream.filter).toBeFocused();
+  await page.keyboard.type("event.j / 2 > k ? a : b");
+  await expect(clickstream.filter).toHaveText("event.j / 2 > k ? a : b");
+  await expect(clickstream.button("Resume")).toBeVisible();
+});
+
+test("axe finds nothing in the dialogs", async ({ clickstream, page }) => {
+  await page.emulateMedia({ colorScheme: "dark" });
+  await clickstream.open("?event-types=search");
+  await clickstream.live();
+  for (const [button, dialog] of [["Keep", "Keep this query"], ["Saved", "Saved views and standing queries"], ["Columns", "Columns"], ["Try", "Try the query"]] as const) {
+    await test.step(button, async () => {
+      await clickstream.button(button).click();
+      await expect(clickstream.dialog(dialog)).toBeVisible();
+      if (button === "Try") {
+        await expect(page.getByTestId("try-state")).toHaveAttribute("data-phase", "done");
+        await page.getByRole("button", { name: "Why not?" }).first().click();
+      }
+      expect(await violations(page)).toEqual([]);
+      await clickstream.dialog(dialog).getByRole("button", { name: "Close" }).click();
+      await expect(clickstream.dialog(dialog)).toBeHidden();
+    });
+  }
 });
 
 async function violations(page: Page): Promise<string[]> {

@@ -23,9 +23,22 @@ export class Clickstream {
   async open(search = ""): Promise<void> {
     await this.page.goto(`/${search}`);
     await expect(this.connection).toHaveAttribute("data-state", "connected");
+    // The editor has taken the plain box's place.
+    if (!search.includes("query=")) await expect(this.page.locator(".filter-editor")).toBeVisible();
   }
 
-  button(name: "Start" | "Pause" | "Resume" | "Stop" | "Close"): Locator {
+  /** Opens the event of a row of the list. */
+  async openRow(index: number): Promise<void> {
+    await this.rows.nth(index).dispatchEvent("pointerdown");
+    await this.rows.nth(index).click();
+    await expect(this.details).toBeVisible();
+  }
+
+  dialog(name: string): Locator {
+    return this.page.getByRole("dialog", { name });
+  }
+
+  button(name: "Start" | "Pause" | "Resume" | "Stop" | "Close" | "Try" | "Keep" | "Saved" | "Columns"): Locator {
     return this.page.getByRole("button", { name, exact: true });
   }
 

@@ -7,6 +7,11 @@ if (baseURL === undefined || baseURL === "") {
 
 export default defineConfig({
   testDir: ".",
+  // Two systems: one that sends about 200 events a second, and for the load one that sends 2,000.
+  projects: [
+    { name: "page", testIgnore: "load.spec.ts" },
+    { name: "load", testMatch: "load.spec.ts" },
+  ],
   outputDir: "../test-results",
   reporter: "list",
   // One stream and a small machine: tests in turn, each with time to spare.

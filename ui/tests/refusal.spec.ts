@@ -21,8 +21,7 @@ test("a refused start leads back to the place, and the connection stays for the 
   await expect(clickstream.situation).toHaveAttribute("data-phase", "ended");
   await expect(clickstream.filterError).toBeVisible();
   await expect(clickstream.filter).toBeFocused();
-  const marked = await clickstream.filter.evaluate((box: HTMLTextAreaElement) => box.value.slice(box.selectionStart, box.selectionEnd));
-  expect(marked).toContain("evnt");
+  await expect(clickstream.page.locator(".cm-problem")).toHaveText("evnt");
   await expect(clickstream.connection).toHaveAttribute("data-state", "connected");
 
   await clickstream.filter.fill('event.type == "purchase"');
@@ -34,7 +33,7 @@ test("a refused start leads back to the place, and the connection stays for the 
 test("a link with a broken query says so and leaves a page to mend it on", async ({ clickstream }) => {
   await clickstream.open(`?rate=lots&filter=${encodeURIComponent("event.type == <script>alert(1)</script>")}&fields=%00,,`);
   await expect(clickstream.situation).toHaveAttribute("data-phase", "ended");
-  await expect(clickstream.filter).toHaveValue("event.type == <script>alert(1)</script>");
+  await expect(clickstream.filter).toHaveText("event.type == <script>alert(1)</script>");
   await expect(clickstream.button("Start")).toBeEnabled();
 });
 

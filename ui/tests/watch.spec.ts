@@ -115,11 +115,12 @@ test("scrolling holds the list, coming back to the top lets it go", async ({ cli
 test("a row opens the whole event, and the list stands still meanwhile", async ({ clickstream }) => {
   await clickstream.open("?event-types=purchase");
   await expect.poll(() => clickstream.rows.count()).toBeGreaterThan(1);
-  const first = clickstream.rows.first();
-  await first.dispatchEvent("pointerdown");
-  const source = await first.getAttribute("data-source");
-  await first.click();
-  await expect(clickstream.details).toContainText('"type": "purchase"');
+  await clickstream.rows.first().dispatchEvent("pointerdown");
+  const source = await clickstream.rows.first().getAttribute("data-source");
+  await clickstream.openRow(0);
+  await expect(clickstream.details).toContainText('type: "purchase"');
+  await clickstream.details.getByRole("button", { name: "Raw" }).click();
+  await expect(clickstream.details).toContainText('"type":"purchase"');
   await expect(clickstream.details).toContainText('"event_id"');
   const [topic, partition, offset] = source?.split("/") ?? [];
   await expect(clickstream.details.locator("dd")).toContainText([/\d/, /Z$/, topic ?? "", partition ?? "", offset ?? ""]);
@@ -127,6 +128,17 @@ test("a row opens the whole event, and the list stands still meanwhile", async (
   await clickstream.button("Close").click();
   await expect(clickstream.details).toBeHidden();
   await expect(clickstream.waiting).toBeHidden();
+});
+
+test("only the chosen fields are sent", async ({ clickstream, page }) => {
+  await clickstream.open("?event-types=search&fields=type,platform");
+  await expect.poll(() => clickstream.rows.count()).toBeGreaterThan(1);
+  await clickstream.openRow(0);
+  await clickstream.details.getByRole("button", { name: "Raw" }).click();
+  await expect(clickstream.details.locator("pre")).toHaveText(/^\{"type":"search","platform":"[a-z]+"\}$/);
+  await clickstream.details.getByRole("button", { name: "Why not?" }).click();
+  await expect(clickstream.details).toContainText("The event is here only in part");
+  expect(new URL(page.url()).searchParams.get("fields")).toBe("type,platform");
 });
 
 test("what is over the rate is counted and told between the rows", async ({ clickstream }) => {

@@ -1,7 +1,7 @@
 //! Every option of the worker: flag, environment variable, unit, default.
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, ValueEnum};
 use clickstream_engine::{FieldPath, Mask};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
@@ -94,6 +94,19 @@ pub struct Args {
     /// and the catalogue of fields get them
     #[arg(long, env, value_name = "PATH", value_delimiter = '\n', value_parser = path)]
     pub masked_field: Vec<FieldPath>,
+
+    /// What holds events against filters
+    #[arg(long, env, value_enum, default_value_t = Engine::Index)]
+    pub engine: Engine,
+}
+
+/// Two implementations of one meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// All filters at once
+    Index,
+    /// One filter after the other with crate `cel`, some thousand times slower: for doubt
+    Reference,
 }
 
 impl Args {
@@ -153,6 +166,7 @@ impl Args {
                 .map_or_else(Config::default_consumers, usize::from),
             event_type_field: self.event_type_field.clone(),
             mask,
+            engine: self.engine,
         })
     }
 }
@@ -254,6 +268,7 @@ mod tests {
         assert_eq!(config.consumers, Config::default_consumers());
         assert_eq!(config.event_type_field.to_string(), "type");
         assert!(config.mask.is_empty());
+        assert_eq!(config.engine, Engine::Index);
         let config = parse(&["--pipeline", "team/shop"]).unwrap();
         assert_eq!(config.filtered_topic, "clickstream-team.shop");
         assert_eq!(config.group, "clickstream-worker-team.shop");

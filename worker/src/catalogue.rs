@@ -163,6 +163,10 @@ impl Sample {
         self.seconds += seconds;
         // After the last event rates still have to fall, the last time to nothing.
         let flowing = self.records >= 1.0 && self.seconds > 0.0 && self.events > 0.0;
+        if !flowing {
+            // Quiet time does not lower the rates of what comes after it.
+            self.remain(0.0);
+        }
         if !std::mem::replace(&mut self.changed, flowing) {
             return None;
         }
@@ -186,13 +190,18 @@ impl Sample {
             fields: fields.collect(),
         };
         catalogue.event_types.sort_by(|a, b| a.name.cmp(&b.name));
-        for count in [&mut self.events, &mut self.records, &mut self.seconds] {
-            *count *= REMAINS;
-        }
-        self.types
-            .values_mut()
-            .for_each(|seen| seen.events *= REMAINS);
+        self.remain(REMAINS);
         Some(catalogue)
+    }
+
+    /// Keeps this share of the counts.
+    fn remain(&mut self, share: f64) {
+        for count in [&mut self.events, &mut self.records, &mut self.seconds] {
+            *count *= share;
+        }
+        for seen in self.types.values_mut() {
+            seen.events *= share;
+        }
     }
 }
 
@@ -250,6 +259,21 @@ mod tests {
             .iter()
             .find(|field| field.path == path)
             .unwrap()
+    }
+
+    #[test]
+    fn quiet_time_lowers_no_later_rate() {
+        let mut sample = sample();
+        assert!(sample.report(0, 3_600.0).is_none());
+        for round in 0..2 {
+            for n in 0..20 {
+                sample.add(&json!({"type": "view"}), n);
+            }
+            let catalogue = sample.report(1_000, 10.0).unwrap();
+            assert_eq!(catalogue.event_types[0].per_second, 100.0, "round {round}");
+            while sample.report(0, 10.0).is_some() {}
+            assert!(sample.report(0, 3_600.0).is_none());
+        }
     }
 
     #[test]

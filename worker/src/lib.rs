@@ -83,6 +83,8 @@ pub struct Config {
     pub event_type_field: FieldPath,
     /// What nobody may see.
     pub mask: Mask,
+    /// What does the matching.
+    pub engine: args::Engine,
 }
 
 impl Config {

@@ -8,6 +8,7 @@ use rdkafka::Message as _;
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use tokio::sync::watch;
 
+use crate::args::Engine;
 use crate::owner::{Event, Owner, Tally};
 use crate::producer::Output;
 use crate::queries::QuerySet;
@@ -68,7 +69,7 @@ impl Reader {
             value: message.payload().unwrap_or_default(),
         };
         let sampled = self.shared.sampler.wants(self.now);
-        let set = Arc::clone(self.owner.set());
+        let set = self.owner.set();
         self.matched.clear();
         if !sampled && set.filters.is_empty() {
             return self.owner.event(&mut self.output, index, event, &[], || 0);
@@ -106,10 +107,12 @@ impl Reader {
                 headers: &headers,
                 value: event.value,
             };
-            if let Err(reason) = set
-                .filters
-                .matching(&record, &mut self.scratch, &mut self.matched)
-            {
+            let (filters, matched) = (&set.filters, &mut self.matched);
+            let result = match self.shared.config.engine {
+                Engine::Index => filters.matching(&record, &mut self.scratch, matched),
+                Engine::Reference => filters.matching_by_reference(&record, matched),
+            };
+            if let Err(reason) = result {
                 self.shared.metrics.unreadable(reason);
                 return self.owner.unreadable(index, event);
             }

@@ -18,6 +18,8 @@ use crate::topics::Topics;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const ROW_EVERY: Duration = Duration::from_secs(5);
 const CATALOGUE_EVERY: Duration = Duration::from_secs(10);
+/// From the first record to the first catalogue: who opens the page of a new pipeline is not left without event types.
+const FIRST_CATALOGUE_AFTER: Duration = Duration::from_secs(2);
 const RATES_EVERY: Duration = Duration::from_secs(30);
 
 /// What one thread says of itself.
@@ -48,6 +50,7 @@ impl Reports {
     pub(crate) async fn run(self) {
         let mut told: Option<(WorkerRow, Instant)> = None;
         let mut catalogue_at = Instant::now();
+        let mut catalogue_after = FIRST_CATALOGUE_AFTER;
         let mut records = self.metrics.records.get();
         let mut rates_at = Instant::now();
         let mut counts: HashMap<QueryId, u64> = HashMap::new();
@@ -63,10 +66,14 @@ impl Reports {
                 }
                 told = Some((row, Instant::now()));
             }
-            if catalogue_at.elapsed() >= CATALOGUE_EVERY {
-                let now = self.metrics.records.get();
+            let now = self.metrics.records.get();
+            if now == 0 {
+                catalogue_at = Instant::now();
+            }
+            if catalogue_at.elapsed() >= catalogue_after {
                 let seconds = catalogue_at.elapsed().as_secs_f64();
                 if let Some(catalogue) = self.sampler.report(now - records, seconds) {
+                    catalogue_after = CATALOGUE_EVERY;
                     written(
                         self.registry
                             .report_catalogue(self.worker, &catalogue)

@@ -20,6 +20,9 @@ use crate::producer::DEFAULT_MAX_MESSAGE_BYTES;
 const EVERY: Duration = Duration::from_secs(3);
 const EVERY_WHILE_MISSING: Duration = Duration::from_millis(300);
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Reading begins without knowing the topic's largest message when the brokers do not tell it in this time; they
+/// answer in milliseconds, or never.
+const SIZE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Matches are of use while somebody watches; an hour covers any outage a handler waits for.
 const RETENTION_MS: &str = "3600000";
@@ -223,7 +226,7 @@ impl Watch {
     /// What the topic's own setting says, where the worker may ask.
     async fn max_message_bytes(&mut self) -> Option<usize> {
         let topic = ResourceSpecifier::Topic(&self.filtered_topic);
-        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        let options = AdminOptions::new().request_timeout(Some(SIZE_TIMEOUT));
         let described = self.client.describe_configs([&topic], &options).await;
         let resource = described
             .ok()

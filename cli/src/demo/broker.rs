@@ -33,11 +33,17 @@ impl Broker {
             own.create_topic(topic, partitions, 1)
                 .with_context(|| format!("creating topic `{topic}`"))?;
         }
-        // It answers a fetch that finds nothing only when its time is over, whatever comes meanwhile.
-        let prompt = ("fetch.wait.max.ms".to_owned(), "10".to_owned());
+        let settings = [
+            // It answers a fetch that finds nothing only when its time is over, whatever comes meanwhile.
+            ("fetch.wait.max.ms", "20"),
+            // It walks through all batches it keeps at every fetch: few are quicker.
+            ("linger.ms", "40"),
+        ];
         let cluster = Cluster {
             brokers: own.bootstrap_servers(),
-            settings: vec![prompt],
+            settings: settings
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .to_vec(),
         };
         Ok(Broker {
             cluster,

@@ -28,7 +28,7 @@ use broker::Broker;
 const PIPELINE: &str = "demo";
 /// Events go here.
 const SOURCE_TOPIC: &str = "clickstream-demo-events";
-const SOURCE_PARTITIONS: i32 = 4;
+const SOURCE_PARTITIONS: i32 = 2;
 /// Matches go here.
 const FILTERED_TOPIC: &str = "clickstream-demo";
 const LANES: i32 = 4;

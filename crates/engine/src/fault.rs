@@ -15,6 +15,8 @@ pub(crate) enum Fault<'a> {
     /// Neither true nor false where one is needed.
     NotBool(Type),
     DivisionByZero,
+    /// NaN, where an order is needed.
+    NotANumber,
     /// Beyond the range of the result's kind.
     Range(&'static str),
     /// An index outside of the list.
@@ -48,6 +50,7 @@ impl fmt::Display for Fault<'_> {
             }
             Fault::NotBool(kind) => write!(f, "{} is neither true nor false", kind.words()),
             Fault::DivisionByZero => write!(f, "division by zero"),
+            Fault::NotANumber => write!(f, "NaN is neither less nor greater than a number"),
             Fault::Range(operation) => write!(f, "the result of `{operation}` is out of range"),
             Fault::NoElement => write!(f, "the index is outside of the list"),
             Fault::Invalid(function, value) => write!(f, "`{function}` cannot read `{value}`"),

@@ -21,6 +21,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value<'_>, Unreadable> {
     }
 }
 
+/// The whole of `bytes`, which stands below `depth` others in an event. All of it is validated.
+pub(crate) fn parse_any(bytes: &[u8], depth: usize) -> Result<Value<'_>, Unreadable> {
+    let mut reader = Reader::new(bytes)?;
+    let value = reader.value(depth)?;
+    reader.end()?;
+    Ok(value)
+}
+
 /// A position in a text of JSON.
 pub(crate) struct Reader<'a> {
     text: &'a str,
@@ -86,7 +94,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The value that begins here, below `depth` others.
-    fn value(&mut self, depth: usize) -> Result<Value<'a>, Unreadable> {
+    pub(crate) fn value(&mut self, depth: usize) -> Result<Value<'a>, Unreadable> {
         match self.peek() {
             Some(b'{' | b'[') if depth == limits::MAX_EVENT_DEPTH => Err(Unreadable::TooDeep),
             Some(b'{') => {
@@ -298,50 +306,55 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Result<Cow<'a, str>, Unreadable> {
         let (raw, escaped) = self.raw_string()?;
         if escaped {
-            unescape(raw).map(Cow::Owned).ok_or(Unreadable::NotJson)
+            let mut text = String::with_capacity(raw.len());
+            unescape(raw, &mut text).ok_or(Unreadable::NotJson)?;
+            Ok(Cow::Owned(text))
         } else {
             Ok(Cow::Borrowed(raw))
         }
     }
 }
 
-/// The text that `raw` spells; `None` for an escape that is none, or half a surrogate pair.
-fn unescape(raw: &str) -> Option<String> {
-    let mut text = String::with_capacity(raw.len());
+/// Appends the text that `raw` spells; `None` for an escape that is none, or half a surrogate pair.
+pub(crate) fn unescape(raw: &str, text: &mut String) -> Option<()> {
     let mut rest = raw;
     while let Some(at) = rest.find('\\') {
+        let (char, length) = escape(&rest.as_bytes()[at..])?;
         text.push_str(&rest[..at]);
-        let escape = rest[at + 1..].chars().next()?;
-        rest = &rest[at + 1 + escape.len_utf8()..];
-        text.push(match escape {
-            '"' | '\\' | '/' => escape,
-            'b' => '\x08',
-            'f' => '\x0c',
-            'n' => '\n',
-            'r' => '\r',
-            't' => '\t',
-            'u' => {
-                let unit = hex4(&mut rest)?;
-                match unit {
-                    0xd800..=0xdbff => {
-                        rest = rest.strip_prefix("\\u")?;
-                        let low = hex4(&mut rest).filter(|low| (0xdc00..=0xdfff).contains(low))?;
-                        char::from_u32(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00))?
-                    }
-                    unit => char::from_u32(unit)?,
-                }
-            }
-            _ => return None,
-        });
+        text.push(char);
+        rest = &rest[at + length..];
     }
     text.push_str(rest);
-    Some(text)
+    Some(())
 }
 
-fn hex4(rest: &mut &str) -> Option<u32> {
-    let digits = rest
-        .get(..4)
-        .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
-    *rest = &rest[4..];
-    u32::from_str_radix(digits, 16).ok()
+/// What the escape at the start of `raw` stands for, and its bytes.
+pub(crate) fn escape(raw: &[u8]) -> Option<(char, usize)> {
+    let char = match raw.get(1)? {
+        escape @ (b'"' | b'\\' | b'/') => char::from(*escape),
+        b'b' => '\x08',
+        b'f' => '\x0c',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => {
+            return match hex4(raw.get(2..6)?)? {
+                high @ 0xd800..=0xdbff => {
+                    let low = raw.get(6..12)?.strip_prefix(b"\\u")?;
+                    let low = hex4(low).filter(|low| (0xdc00..=0xdfff).contains(low))?;
+                    let char = char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))?;
+                    Some((char, 12))
+                }
+                unit => Some((char::from_u32(unit)?, 6)),
+            };
+        }
+        _ => return None,
+    };
+    Some((char, 2))
+}
+
+fn hex4(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |number, &digit| {
+        Some(number << 4 | char::from(digit).to_digit(16)?)
+    })
 }

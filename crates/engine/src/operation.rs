@@ -25,19 +25,13 @@ impl<'a> Evaluator<'a> {
             O::NotEqual => self.equals(&left, &right).map(|equal| Value::Bool(!equal)),
             O::Less | O::LessEqual | O::Greater | O::GreaterEqual => {
                 self.spend(steps_of(left.weight().min(right.weight())))?;
-                let Ok(order) = left.order(&right) else {
-                    return Err(Fault::NoOverload(
-                        operator.as_str(),
-                        left.kind(),
-                        Some(right.kind()),
-                    ));
-                };
-                Ok(Value::Bool(order.is_some_and(|order| match operator {
+                let order = left.order(operator, &right)?;
+                Ok(Value::Bool(match operator {
                     O::Less => order.is_lt(),
                     O::LessEqual => order.is_le(),
                     O::Greater => order.is_gt(),
                     _ => order.is_ge(),
-                })))
+                }))
             }
             O::In => match &right {
                 Value::List(elements) => {

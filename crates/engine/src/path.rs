@@ -88,6 +88,10 @@ impl FieldPath {
         self.0.iter().map(AsRef::as_ref)
     }
 
+    pub(crate) fn names(&self) -> &[Box<str>] {
+        &self.0
+    }
+
     /// The value at this path; `None` if it is absent or leads through something that is no object.
     #[must_use]
     pub fn get<'v>(&self, event: &'v serde_json::Value) -> Option<&'v serde_json::Value> {

@@ -41,11 +41,30 @@ pub enum Outcome {
 /// # Errors
 /// The record's value is not a JSON object, or beyond a limit.
 pub fn matches(filter: &Filter, record: &Record<'_>) -> Result<Outcome, Unreadable> {
-    let event = record.event()?;
-    Ok(match filter.program() {
-        Ok(program) => program.evaluate(&event, &record.variable()),
-        Err(message) => Outcome::Error(message.clone()),
-    })
+    let mut outcome = Outcome::NoMatch;
+    each_outcome([filter], record, |found| outcome = found)?;
+    Ok(outcome)
+}
+
+/// Evaluates each of `filters` on `record` with crate `cel`, in order; the record is read once.
+///
+/// # Errors
+/// The record's value is not a JSON object, or beyond a limit.
+pub fn each_outcome<'f>(
+    filters: impl IntoIterator<Item = &'f Filter>,
+    record: &Record<'_>,
+    mut visit: impl FnMut(Outcome),
+) -> Result<(), Unreadable> {
+    let mut context = Context::with_env(Arc::clone(&ENV));
+    context.add_variable_from_value("event", to_cel(&record.event()?));
+    context.add_variable_from_value("record", to_cel(&record.variable()));
+    for filter in filters {
+        visit(match filter.program() {
+            Ok(program) => program.evaluate(&context),
+            Err(message) => Outcome::Error(message.clone()),
+        });
+    }
+    Ok(())
 }
 
 /// A filter, parsed by crate `cel`.
@@ -64,11 +83,8 @@ impl Program {
         Ok(Self(tree))
     }
 
-    fn evaluate(&self, event: &Value<'_>, record: &Value<'_>) -> Outcome {
-        let mut context = Context::with_env(Arc::clone(&ENV));
-        context.add_variable_from_value("event", to_cel(event));
-        context.add_variable_from_value("record", to_cel(record));
-        match cel::Value::resolve(&self.0, &context) {
+    fn evaluate(&self, context: &Context<'_, '_>) -> Outcome {
+        match cel::Value::resolve(&self.0, context) {
             Ok(cel::Value::Bool(true)) => Outcome::Match,
             Ok(_) => Outcome::NoMatch,
             Err(error) => Outcome::Error(error.to_string()),

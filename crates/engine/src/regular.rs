@@ -70,6 +70,11 @@ impl Regular {
             })
     }
 
+    /// The pattern in the syntax of crate `regex`.
+    pub(crate) fn pattern(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// Whether the pattern is found anywhere in `text`.
     pub(crate) fn is_match(&self, text: &str) -> bool {
         self.0.is_match(text)

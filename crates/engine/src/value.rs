@@ -208,18 +208,23 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// `<` and its like of CEL. `Err` when these kinds have no order; `Ok(None)` for NaN, which is neither
-    /// less than, equal to, nor greater than anything.
-    pub(crate) fn order(&self, other: &Value<'_>) -> Result<Option<Ordering>, ()> {
+    /// `<` and its like of CEL: a fault when these kinds have no order, or when one of two numbers is NaN.
+    pub(crate) fn order(
+        &self,
+        operator: Operator,
+        other: &Value<'_>,
+    ) -> Result<Ordering, Fault<'static>> {
         match (self, other) {
-            (Value::Bool(a), Value::Bool(b)) => Ok(Some(a.cmp(b))),
+            (Value::Bool(a), Value::Bool(b)) => Ok(a.cmp(b)),
             // By code points, which is the order of the bytes of UTF-8.
-            (Value::String(a), Value::String(b)) => Ok(Some((**a).cmp(&**b))),
-            (Value::Bytes(a), Value::Bytes(b)) => Ok(Some(a.cmp(b))),
-            (Value::Timestamp(a), Value::Timestamp(b)) => Ok(Some(a.cmp(b))),
-            (Value::Duration(a), Value::Duration(b)) => Ok(Some(a.cmp(b))),
-            (a, b) if a.is_number() && b.is_number() => Ok(compare_numbers(a, b)),
-            _ => Err(()),
+            (Value::String(a), Value::String(b)) => Ok((**a).cmp(&**b)),
+            (Value::Bytes(a), Value::Bytes(b)) => Ok(a.cmp(b)),
+            (Value::Timestamp(a), Value::Timestamp(b)) => Ok(a.cmp(b)),
+            (Value::Duration(a), Value::Duration(b)) => Ok(a.cmp(b)),
+            (a, b) if a.is_number() && b.is_number() => {
+                compare_numbers(a, b).ok_or(Fault::NotANumber)
+            }
+            (a, b) => Err(Fault::NoOverload(operator.as_str(), a.kind(), Some(b.kind()))),
         }
     }
 

@@ -2,7 +2,8 @@
 //! reference.
 
 use clickstream_engine::{
-    ExplainedResult, Filter, FilterErrorKind, Outcome, Record, explain, reference,
+    ExplainedResult, Filter, FilterErrorKind, FilterSet, Outcome, Record, Scratch, explain,
+    reference,
 };
 
 #[derive(serde::Deserialize)]
@@ -48,6 +49,14 @@ fn engine_and_reference_conform() {
             ExplainedResult::NoMatch => "no match",
             ExplainedResult::Error => "error",
         };
+        let mut set = FilterSet::new();
+        set.insert(0, filter.clone());
+        let mut keys = Vec::new();
+        set.matching(&record, &mut Scratch::default(), &mut keys)
+            .unwrap();
+        if keys.is_empty() == (expect == "match") {
+            failures.push(format!("{name}: index: {keys:?}, not {expect}: {text}"));
+        }
         let (reference, why) = match reference::matches(&filter, &record).unwrap() {
             Outcome::Match => ("match", String::new()),
             Outcome::NoMatch => ("no match", String::new()),

@@ -58,6 +58,11 @@ fn check(filter: &str, record: &Record<'_>, expected: ExplainedResult) -> Result
     if (keys == [3]) != (expected == ExplainedResult::Match) {
         return wrong("FilterSet", &keys);
     }
+    let mut plainly = Vec::new();
+    set.matching_one_by_one(record, &mut plainly).unwrap();
+    if plainly != keys {
+        return wrong("FilterSet one by one", &plainly);
+    }
     let explained = explain(&parsed, record).unwrap();
     if explained.result != expected {
         return wrong("explain", &explained);

@@ -7,6 +7,10 @@
 //! No client and no I/O: what the operator does about an object is in `operator/`.
 
 #![allow(
+    clippy::duplicated_attributes,
+    reason = "two printer columns may have the same priority"
+)]
+#![allow(
     unreachable_pub,
     reason = "KubeSchema repeats each type inside a function"
 )]

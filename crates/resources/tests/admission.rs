@@ -1,8 +1,11 @@
 //! The schemas, as a real API server takes them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use clickstream_testkit::kubernetes::Kubernetes;
 use serde::Deserialize;
@@ -161,18 +164,55 @@ fn examples_are_accepted_by_a_bare_api_server() {
 fn explain_and_columns_read_well() {
     let kubernetes = Kubernetes::shared().unwrap();
     kubernetes.apply_crds().unwrap();
-    let mut explain = kubernetes.kubectl();
-    explain.args(["explain", "csp.spec.filteredTopic.reclaimPolicy"]);
-    let explained = String::from_utf8(explain.output().unwrap().stdout).unwrap();
+    let explained = explain(kubernetes, &["csp.spec.filteredTopic.reclaimPolicy"]);
     assert!(
         explained.contains("What happens to it when the pipeline is deleted."),
         "{explained}"
     );
-    let mut every = kubernetes.kubectl();
-    every.args(["explain", "--recursive", "csp"]);
-    let every = String::from_utf8(every.output().unwrap().stdout).unwrap();
+    let every = explain(kubernetes, &["--recursive", "csp"]);
     assert!(
         every.contains("bootstrapServers\t<[]string> -required-"),
         "{every}"
     );
+}
+
+/// The API server publishes the description of a kind a moment after it serves it.
+fn explain(kubernetes: &Kubernetes, args: &[&str]) -> String {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let output = kubernetes.kubectl().arg("explain").args(args).output();
+        let output = output.unwrap();
+        if output.status.success() {
+            return String::from_utf8(output.stdout).unwrap();
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(Instant::now() < end, "{said}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn objects_outlive_a_restart_of_the_api_server() {
+    let kubernetes = Kubernetes::start().unwrap();
+    kubernetes.apply_crds().unwrap();
+    let query = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/query.yaml");
+    kubernetes.apply(&query, &[]).unwrap();
+    kubernetes.kill_api_server().unwrap();
+    let gone = kubernetes.apply(&query, &[]).unwrap_err().to_string();
+    assert!(gone.contains("refused"), "{gone}");
+    kubernetes.start_api_server().unwrap();
+    let mut get = kubernetes.kubectl();
+    get.args(["get", "csq", "-o", "jsonpath={.items[*].spec}"]);
+    // A field that the file leaves out has its default.
+    let found = String::from_utf8(get.output().unwrap().stdout).unwrap();
+    assert!(found.contains(r#""rate":100"#), "{found}");
+    let mut select = kubernetes.kubectl();
+    select.args([
+        "get",
+        "csq",
+        "--field-selector",
+        "spec.pipelineRef.name=shop",
+    ]);
+    let selected = String::from_utf8(select.output().unwrap().stdout).unwrap();
+    assert!(selected.contains("mobile-purchases   shop"), "{selected}");
 }

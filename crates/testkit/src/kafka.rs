@@ -66,7 +66,7 @@ impl Kafka {
             broker,
             process: Mutex::new(None),
         };
-        let format = java(&jars)
+        let format = java(&jars, &kafka.folder)
             .args([
                 "kafka.tools.StorageTool",
                 "format",
@@ -112,7 +112,7 @@ impl Kafka {
         if let Some(running) = slot.as_mut() {
             ensure!(running.status()?.is_some(), "the broker runs");
         }
-        let mut command = java(&jars()?);
+        let mut command = java(&jars()?, &self.folder);
         command
             .arg("kafka.Kafka")
             .arg(self.folder.join("server.properties"));
@@ -223,11 +223,13 @@ pub fn unique(prefix: &str) -> String {
     )
 }
 
-fn java(jars: &Path) -> Command {
+/// Kafka's libraries unpack native code, which a killed broker leaves behind: it lies with the broker's data.
+fn java(jars: &Path, folder: &Path) -> Command {
     let mut command = Command::new("java");
     command
         .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
         .arg("-Dorg.apache.logging.log4j.level=WARN")
+        .arg(format!("-Djava.io.tmpdir={}", folder.display()))
         .arg("-cp")
         .arg(jars.join("*"));
     command

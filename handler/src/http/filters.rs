@@ -64,14 +64,50 @@ pub(super) struct RecordParts {
     headers: std::collections::BTreeMap<String, String>,
 }
 
-/// How a filter comes to its result.
+/// How a filter comes to its result. Describes what [`clickstream_engine::Explanation`] is written as.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Explanation {
     /// `match`, `noMatch` or `error`.
     result: String,
-    /// The filter's parts with their values.
-    #[schema(value_type = Object)]
-    tree: serde_json::Value,
+    /// The whole filter; its parts are below it.
+    tree: Explained,
+    /// The clause that decided.
+    decided: Decided,
+}
+
+/// A part of a filter with its value.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Explained {
+    /// In canonical form.
+    text: String,
+    /// Its first byte in the filter.
+    offset: usize,
+    /// Its bytes there.
+    length: usize,
+    /// `&&`, `||`, `!`, `?:` or `clause`.
+    operator: String,
+    /// The value as CEL writes it, shortened to 120 characters; `null` if there is none.
+    #[schema(required = true)]
+    value: Option<String>,
+    /// Why there is no value.
+    #[schema(nullable = false)]
+    error: Option<String>,
+    /// Operands; of a clause those whose value is not plain to see.
+    #[schema(no_recursion, nullable = false)]
+    children: Option<Vec<Explained>>,
+}
+
+/// The clause that decided the result.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Decided {
+    /// In canonical form.
+    text: String,
+    /// Its first byte in the filter.
+    offset: usize,
+    /// Its bytes there.
+    length: usize,
+    /// Why that decides, in words.
+    reason: String,
 }
 
 /// Checks a filter.

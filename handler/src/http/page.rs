@@ -51,8 +51,17 @@ async fn file(path: &str, headers: &HeaderMap) -> Response {
     if known {
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }
-    let content_type = [(header::CONTENT_TYPE, file.metadata.mimetype().to_owned())];
+    let content_type = [(header::CONTENT_TYPE, content_type(file.metadata.mimetype()))];
     (common, content_type, file.data).into_response()
+}
+
+/// With the encoding that all of the page's text has, so that no browser has to guess it.
+fn content_type(mime: &str) -> String {
+    if mime.starts_with("text/") {
+        format!("{mime}; charset=utf-8")
+    } else {
+        mime.to_owned()
+    }
 }
 
 /// Weak, because the body may go out compressed.

@@ -32,14 +32,12 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Outbound, hub::Hub, subscription::Now};
+use super::{hub::Hub, subscription::Now};
 use crate::metrics::Metrics;
 
 /// Records handled under one lock of the hub, and bytes of events among them after which no more are added.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 128 << 10;
-/// How long a batch is followed by nothing while a connection is catching up, in steps.
-const BREATH: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(1)];
 /// How long the thread waits for a record before it looks whether it should stop.
 const POLL: Duration = Duration::from_millis(100);
 /// Reading goes on for this long after the last query: people change their filter, and a client that begins to read
@@ -380,20 +378,6 @@ impl Reader {
         for outbound in &touched {
             outbound.wake();
         }
-        breathe(&touched);
-    }
-}
-
-/// Lets connections that are catching up be written to before more comes. After a pause a lane gives a hundred thousand
-/// records a second, more than one connection takes; what waits in Kafka meanwhile is not lost. The wait is short
-/// and ends for good with the connection's patience, so nobody waits for a viewer that is slow.
-fn breathe(touched: &[Arc<Outbound>]) {
-    let [limit, step] = BREATH;
-    let start = Instant::now();
-    let mut now = start;
-    while now - start < limit && touched.iter().any(|outbound| outbound.is_catching_up(now)) {
-        thread::sleep(step);
-        now = Instant::now();
     }
 }
 

@@ -206,7 +206,7 @@ impl Live {
     #[must_use]
     pub fn outbound(&self) -> Arc<Outbound> {
         Arc::new(Outbound::new(
-            outbound::DEFAULT_BYTES,
+            outbound::MAX_BYTES,
             self.0.metrics.outbound.clone(),
         ))
     }

@@ -15,7 +15,7 @@ use clickstream_wire::{Flags, Match, Source};
 use proptest::prelude::*;
 
 use super::{
-    GapReason, Item, Kind, Outbound, OutboundMetrics, Status, Time,
+    DropReason, GapReason, Item, Kind, Outbound, OutboundMetrics, Status, Time,
     hub::Hub,
     projection::View,
     subscription::{Now, Terms},
@@ -103,6 +103,8 @@ struct Viewer {
     live: Option<[i64; PARTITIONS]>,
     gaps: Vec<(usize, i64, i64)>,
     progress: Option<Status>,
+    /// What `dropped` told, summed up.
+    dropped: u64,
 }
 
 struct World {
@@ -119,6 +121,8 @@ struct World {
     /// A zombie and a new owner that learned of a query in the middle of what the zombie had stated have both
     /// counted some records: nobody can tell how many of these are unreadable.
     zombies: bool,
+    /// A partition may have been read again by a new owner.
+    reread: bool,
     now: Now,
 }
 
@@ -137,6 +141,7 @@ impl World {
             hub: Hub::new(metrics),
             viewers: Vec::new(),
             zombies: false,
+            reread: false,
             now: Now {
                 instant: Instant::now(),
                 time: Time(1),
@@ -156,7 +161,10 @@ impl World {
             Step::State(worker) => self.state(worker),
             Step::Flush(worker, lane, count) => self.flush(worker, lane, count.into()),
             Step::Commit(worker) => self.commit(worker),
-            Step::TakeOver(partition, zombie) => self.take_over(partition, zombie),
+            Step::TakeOver(partition, zombie) => {
+                self.reread = true;
+                self.take_over(partition, zombie);
+            }
             Step::Deliver(lane, count) => self.deliver(lane, count.into()),
             Step::Subscribe(query) => self.subscribe(query),
             Step::Leave(viewer, broken) => self.leave(viewer, broken),
@@ -248,6 +256,7 @@ impl World {
             live: None,
             gaps: Vec::new(),
             progress: None,
+            dropped: 0,
         };
         self.viewers.push(viewer);
     }
@@ -342,13 +351,17 @@ impl Viewer {
                     }
                     self.progress = Some(status);
                 }
+                Kind::Status(Status::Dropped { reason, count }) => {
+                    assert_eq!(reason, DropReason::Rate);
+                    self.dropped += count;
+                }
                 Kind::Status(_) => {}
             }
         }
     }
 
     /// What must hold when everything has come to rest.
-    fn check(&self, ends: &[i64; PARTITIONS], zombies: bool) {
+    fn check(&self, ends: &[i64; PARTITIONS], zombies: bool, reread: bool) {
         let live = self
             .live
             .expect("everything runs the registry's last revision");
@@ -383,6 +396,13 @@ impl Viewer {
             assert_eq!(left_out.rate, 0);
         }
         assert_eq!(*delivered, self.seen.len() as u64);
+        // What one worker left out, the one that reads again may send.
+        assert!(
+            self.dropped >= left_out.rate && (reread || self.dropped == left_out.rate),
+            "left out {}, told {}",
+            left_out.rate,
+            self.dropped
+        );
         assert_eq!(
             *matched,
             delivered + left_out.rate + left_out.slow,
@@ -429,7 +449,7 @@ proptest! {
         }
         world.rest();
         for viewer in &world.viewers {
-            viewer.check(&world.ends, world.zombies);
+            viewer.check(&world.ends, world.zombies, world.reread);
         }
     }
 }

@@ -4,11 +4,7 @@
 //! subscriptions it belongs to; the loss is counted for that subscription and nobody else is slowed.
 //! Statuses are never lost: of each kind at most one waits per subscription, later ones are merged into it.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
@@ -16,17 +12,18 @@ use tokio::sync::Notify;
 
 use super::{Event, GapRange, Item, Kind, Problem, Status};
 
-/// Bytes of events that may wait for one connection, unless said otherwise: about a second of a busy query. Viewers of
-/// a query share its events, so this is seldom what they take.
-pub const DEFAULT_BYTES: usize = 4 << 20;
+/// Bytes of events that may wait for one connection. After a pause a lane gives a hundred thousand records a second, more
+/// than any connection takes: this is room for half a minute of a busy query. Viewers of a query share its events, so
+/// it is seldom what they take.
+pub const MAX_BYTES: usize = 32 << 20;
+/// The same while all connections together are beyond [`SHARED_BYTES`]: about a second of a busy query.
+const CROWDED_BYTES: usize = 1 << 20;
+/// Bytes that wait for all connections, beyond which each keeps to [`CROWDED_BYTES`].
+const SHARED_BYTES: i64 = 256 << 20;
 /// Subscriptions of one connection.
 pub const MAX_SUBSCRIPTIONS: usize = 128;
 /// Bytes of events given out by one [`Outbound::next`]: enough to fill a write, small enough to share the core.
 const BATCH_BYTES: usize = 64 << 10;
-/// A connection that has been behind for less than this is given time to catch up; then it is slow.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// It is not waited for when for this long nothing could be written to it.
-const STUCK: Duration = Duration::from_millis(200);
 /// What an event costs beside its body.
 const EVENT_OVERHEAD: usize = 128;
 /// Ranges that one waiting `gap` may list; beyond it says "unknown".
@@ -55,10 +52,6 @@ struct Inner {
     queues: Vec<(u32, Queue)>,
     next_sequence: u64,
     bytes: usize,
-    /// Since when more than half of the bound has been waiting.
-    behind_since: Option<Instant>,
-    /// When the door last took something, or when the connection fell behind.
-    moved_at: Option<Instant>,
     /// Something came since the last wake.
     touched: bool,
     /// Credit of subscriptions that are about to be made.
@@ -79,7 +72,8 @@ struct Queue {
 }
 
 impl Outbound {
-    /// An empty queue for at most `max_bytes` of waiting events (a single larger event still passes).
+    /// An empty queue for at most `max_bytes` of waiting events (a single larger event still passes), or less while
+    /// the queues that share `metrics` hold too much together.
     #[must_use]
     pub fn new(max_bytes: usize, metrics: OutboundMetrics) -> Self {
         Self {
@@ -121,10 +115,6 @@ impl Outbound {
             inner.bytes -= freed;
             self.metrics.queue_bytes.dec_by(freed as i64);
             items.push(Item { subscription, kind });
-        }
-        inner.judge(self.max_bytes);
-        if inner.behind_since.is_some() && items.len() > before {
-            inner.moved_at = Some(Instant::now());
         }
         items.len() > before
     }
@@ -204,7 +194,6 @@ impl Outbound {
         {
             let freed = inner.remove(position);
             inner.bytes -= freed;
-            inner.judge(self.max_bytes);
             self.metrics.queue_bytes.dec_by(freed as i64);
         }
     }
@@ -218,13 +207,18 @@ impl Outbound {
         if inner.queue(subscription).is_none_or(|queue| queue.ended) {
             return false;
         }
-        while inner.bytes + cost > self.max_bytes && inner.drop_oldest(&self.metrics) {}
+        let crowded = self.metrics.queue_bytes.get() > SHARED_BYTES;
+        let max_bytes = if crowded {
+            self.max_bytes.min(CROWDED_BYTES)
+        } else {
+            self.max_bytes
+        };
+        while inner.bytes + cost > max_bytes && inner.drop_oldest(&self.metrics) {}
         if let Some(queue) = inner.queue(subscription) {
             queue.events.push_back((sequence, Arc::clone(event)));
         }
         inner.next_sequence += 1;
         inner.bytes += cost;
-        inner.judge(self.max_bytes);
         self.metrics.queue_bytes.inc_by(cost as i64);
         !std::mem::replace(&mut inner.touched, true)
     }
@@ -239,16 +233,6 @@ impl Outbound {
             drop(inner);
             self.ready.notify_one();
         }
-    }
-
-    /// Whether the connection is behind and may still be waited for. Matches come faster than any connection can
-    /// be written to when lanes are read after a pause; that does not make the viewer slow.
-    pub(crate) fn is_catching_up(&self, now: Instant) -> bool {
-        let inner = self.inner.lock();
-        let within = |since: Option<Instant>, limit| {
-            since.is_some_and(|since| now.saturating_duration_since(since) < limit)
-        };
-        within(inner.behind_since, PATIENCE) && within(inner.moved_at, STUCK)
     }
 
     /// Wakes the door.
@@ -283,16 +267,6 @@ impl Inner {
             .iter_mut()
             .find(|(key, _)| *key == subscription)
             .map(|(_, queue)| queue)
-    }
-
-    /// Notes since when too much has been waiting.
-    fn judge(&mut self, max_bytes: usize) {
-        if self.bytes <= max_bytes / 2 {
-            self.behind_since = None;
-        } else if self.behind_since.is_none() {
-            self.behind_since = Some(Instant::now());
-            self.moved_at = self.behind_since;
-        }
     }
 
     /// Which queue has the oldest item that may go out.

@@ -203,24 +203,22 @@ impl Member {
 
     /// Tells what is told each second.
     pub(crate) fn tell_progress(&mut self, group: &Counts, lane: Option<&mut Lane>) {
-        let dropped = [
-            (DropReason::Rate, self.over_rate - self.over_rate_told),
-            (
-                DropReason::Slow,
-                self.terms.outbound.take_slow(self.terms.channel),
-            ),
-        ];
-        self.over_rate_told = self.over_rate;
-        for (reason, count) in dropped {
-            if count > 0 {
-                self.tell(Status::Dropped { reason, count });
-            }
-        }
-        let Some(lane) = lane else { return };
-        if !self.is_live() {
+        let slow = self.terms.outbound.take_slow(self.terms.channel);
+        self.tell_dropped(DropReason::Slow, slow);
+        let live = lane.filter(|_| self.is_live());
+        // Those that workers left out are known once the subscription is live.
+        let totals = live.as_deref().map(|lane| self.totals(group, Some(lane)));
+        let over_rate = totals.map_or(self.carried.over_rate + self.over_rate, |totals| {
+            totals.over_rate
+        });
+        self.tell_dropped(
+            DropReason::Rate,
+            over_rate.saturating_sub(self.over_rate_told),
+        );
+        self.over_rate_told = self.over_rate_told.max(over_rate);
+        let (Some(lane), Some(totals)) = (live, totals) else {
             return;
-        }
-        let totals = self.totals(group, Some(lane));
+        };
         self.tell(Status::Progress {
             scanned: totals.scanned,
             matched: totals.matched,
@@ -234,6 +232,12 @@ impl Member {
             complete_to: lane.complete_to(),
             lag_records: lane.lag_records(),
         });
+    }
+
+    fn tell_dropped(&self, reason: DropReason, count: u64) {
+        if count > 0 {
+            self.tell(Status::Dropped { reason, count });
+        }
     }
 
     /// Totals since `live`.

@@ -147,6 +147,17 @@ export interface components {
             /** @description Why it is of that class. */
             reason: string;
         };
+        /** @description The clause that decided the result. */
+        Decided: {
+            /** @description Its bytes there. */
+            length: number;
+            /** @description Its first byte in the filter. */
+            offset: number;
+            /** @description Why that decides, in words. */
+            reason: string;
+            /** @description In canonical form. */
+            text: string;
+        };
         /** @description A kind of event that was seen. */
         EventType: {
             /**
@@ -171,12 +182,31 @@ export interface components {
             /** @description The Kafka record it comes in. */
             record?: components["schemas"]["RecordParts"];
         };
-        /** @description How a filter comes to its result. */
+        /** @description A part of a filter with its value. */
+        Explained: {
+            /** @description Operands; of a clause those whose value is not plain to see. */
+            children?: components["schemas"]["Explained"][];
+            /** @description Why there is no value. */
+            error?: string;
+            /** @description Its bytes there. */
+            length: number;
+            /** @description Its first byte in the filter. */
+            offset: number;
+            /** @description `&&`, `||`, `!`, `?:` or `clause`. */
+            operator: string;
+            /** @description In canonical form. */
+            text: string;
+            /** @description The value as CEL writes it, shortened to 120 characters; `null` if there is none. */
+            value: string | null;
+        };
+        /** @description How a filter comes to its result. Describes what [`clickstream_engine::Explanation`] is written as. */
         Explanation: {
+            /** @description The clause that decided. */
+            decided: components["schemas"]["Decided"];
             /** @description `match`, `noMatch` or `error`. */
             result: string;
-            /** @description The filter's parts with their values. */
-            tree: Record<string, never>;
+            /** @description The whole filter; its parts are below it. */
+            tree: components["schemas"]["Explained"];
         };
         /** @description A field that was seen in events. */
         Field: {

@@ -1,6 +1,7 @@
 import { useState, type FormEvent } from "react";
 import { describe, sameQuery } from "../query/query";
 import { isActive } from "../store/state";
+import { Conditions } from "./Conditions";
 import { EventTypes } from "./EventTypes";
 import { FilterBox } from "./FilterBox";
 import { Options } from "./Options";
@@ -34,6 +35,7 @@ export function Ask() {
         {draft.standing === "" ? (
           <>
             <EventTypes />
+            <Conditions />
             <FilterBox />
           </>
         ) : (
@@ -44,6 +46,11 @@ export function Ask() {
           <button type="submit" className="button primary">
             Start
           </button>
+          {draft.standing === "" && (
+            <button type="button" className="button" title="Shows what would match, and what would not, on a sample" onClick={() => session.dialog("try")}>
+              Try
+            </button>
+          )}
           <p className="hint" role="note">
             {changed ? "Changed: what you see is still the query before." : describeGoal(describe(draft))}
           </p>

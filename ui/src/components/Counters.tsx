@@ -6,14 +6,24 @@ import { usePage } from "./session";
 /** The numbers that tell a viewer whether to trust the silence; they change together, once a second. */
 export function Counters() {
   const run = usePage((state) => state.run);
+  const zone = usePage((state) => state.view.time);
   const now = useMemo(() => run && counters(run), [run]);
   if (now === undefined) return null;
   return (
     <dl className="counters">
+      <div className="counter" title="From then on nothing that matches is missed">
+        <dt>Live since</dt>
+        <dd>
+          <span className="counter-value" data-testid="live-since" data-value={run?.liveSince ?? ""}>
+            {run?.liveSince === undefined ? "–" : formatTime(run.liveSince, zone)}
+          </span>
+          <span className="counter-more">{zone === "utc" ? "UTC" : ""}</span>
+        </dd>
+      </div>
       <Counter name="Scanned" id="scanned" value={now.scanned} help="Events looked at since the start">
         {formatRate(now.scannedPerSecond)}
       </Counter>
-      <Counter name="Matched" id="matched" value={now.matched} help="Events for which the query holds">
+      <Counter name="Matched" id="matched" value={now.matched} stated={now.statedMatched} help="Events for which the query holds">
         {formatRate(now.matchedPerSecond)}
       </Counter>
       <Counter name="Shown" id="shown" value={now.shown} help="Matches that reached this list">
@@ -29,7 +39,7 @@ export function Counters() {
         <dt>Complete to</dt>
         <dd>
           <span className="counter-value" data-testid="complete-to" data-value={now.completeTo ?? ""}>
-            {now.completeTo === undefined ? "–" : formatTime(now.completeTo)}
+            {now.completeTo === undefined ? "–" : formatTime(now.completeTo, zone)}
           </span>
           <span className="counter-more">{now.unreadable > 0 ? `${formatCount(now.unreadable)} unreadable` : ""}</span>
         </dd>
@@ -43,16 +53,18 @@ interface CounterProps {
   readonly id: string;
   readonly value: number | undefined;
   readonly help: string;
+  /** As the server stated it last, where the page knows of more already. */
+  readonly stated?: number;
   readonly warn?: boolean;
   readonly children: ReactNode;
 }
 
-function Counter({ name, id, value, help, warn = false, children }: CounterProps) {
+function Counter({ name, id, value, stated, help, warn = false, children }: CounterProps) {
   return (
     <div className={warn ? "counter warn" : "counter"} title={help}>
       <dt>{name}</dt>
       <dd>
-        <span className="counter-value" data-testid={id} data-value={value ?? ""}>
+        <span className="counter-value" data-testid={id} data-value={value ?? ""} data-stated={stated}>
           {value === undefined ? "–" : formatCount(value)}
         </span>
         <span className="counter-more">{children}</span>

@@ -1,11 +1,12 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useId, useRef, useState, type KeyboardEvent } from "react";
+import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState, type CSSProperties, type KeyboardEvent } from "react";
 import { plural } from "../format";
 import { maxRows } from "../store/rows";
-import { shownRows, waiting } from "../store/select";
+import { shownColumns, shownRows, waiting } from "../store/select";
 import { isActive } from "../store/state";
 import { emptyWords, pausedWords } from "../words";
-import { columns } from "./columns";
+import { narrowest, template, type Look } from "./cells";
+import { ListHead } from "./ListHead";
 import { ListRow } from "./ListRow";
 import { usePage, useSession } from "./session";
 
@@ -13,7 +14,7 @@ import { usePage, useSession } from "./session";
 const rowHeight = 34;
 const headHeight = 30;
 
-/** The matches, newest on top. Only the rows in sight exist in the page, however many are kept. */
+/** The matches, newest on top or at the bottom. Only the rows in sight exist in the page, however many are kept. */
 export function EventList() {
   const session = useSession();
   const first = usePage((state) => shownRows(state).first);
@@ -21,26 +22,57 @@ export function EventList() {
   const runId = usePage((state) => state.run?.id);
   const live = usePage((state) => isActive(state.run) && state.paused === undefined);
   const selected = usePage((state) => state.selected);
+  const active = usePage((state) => state.active);
+  const newest = usePage((state) => state.view.newest);
   const empty = usePage(emptyWords);
-  const [active, setActive] = useState<number>();
+  const look = useLook();
+  const kept = usePage((state) => state.view.widths);
+  const [resizing, setResizing] = useState<Readonly<Record<string, number>>>();
+  const widths = resizing ?? kept;
   const grid = useRef<HTMLDivElement>(null);
   const id = useId();
 
   const count = end - first;
+  const onTop = newest === "top";
+  const seqAt = (index: number) => (onTop ? end - 1 - index : first + index);
+  const indexOf = (seq: number) => (onTop ? end - 1 - seq : seq - first);
   const list = useVirtualizer({
     count,
     getScrollElement: () => grid.current,
     estimateSize: () => rowHeight,
-    getItemKey: (index) => end - 1 - index,
+    getItemKey: seqAt,
     overscan: 8,
     // The heading stays on top of the rows and must not hide the one that is scrolled to.
     scrollPaddingStart: headHeight,
   });
 
-  // Whoever resumes or starts wants to see the newest.
+  // Whoever resumes or starts wants to see the newest; at the bottom it moves away with every row.
+  const topBefore = useRef(0);
+  useLayoutEffect(() => {
+    if (!live || grid.current === null) return;
+    grid.current.scrollTo({ top: onTop ? 0 : grid.current.scrollHeight });
+    // The viewer's own scrolling is measured from here.
+    topBefore.current = grid.current.scrollTop;
+  }, [live, runId, onTop, onTop ? 0 : end]);
+
+  // Rows that leave above the ones being read must not pull those away.
+  const firstBefore = useRef(first);
+  useLayoutEffect(() => {
+    const left = first - firstBefore.current;
+    firstBefore.current = first;
+    if (!live && !onTop && left > 0) grid.current?.scrollBy({ top: -left * rowHeight });
+  }, [first, live, onTop]);
+
+  const ours = useRef(false);
   useEffect(() => {
-    if (live) grid.current?.scrollTo({ top: 0 });
-  }, [live, runId]);
+    if (active === undefined) return;
+    // A scroll of the page's own is not the viewer's, who pauses by it.
+    ours.current = true;
+    list.scrollToIndex(indexOf(active));
+    const frame = requestAnimationFrame(() => requestAnimationFrame(() => (ours.current = false)));
+    return () => cancelAnimationFrame(frame);
+    // Only when the viewer goes there; the list may be scrolled away afterwards.
+  }, [active]);
 
   // The keyboard stays where it was when the panel, with the button that closed it, is gone.
   useEffect(() => {
@@ -48,33 +80,37 @@ export function EventList() {
   }, [selected, active]);
 
   const onScroll = () => {
-    const top = grid.current?.scrollTop ?? 0;
-    if (top > rowHeight) session.pause("scroll");
-    else if (top === 0) session.release("scroll");
-  };
-
-  const moveTo = (seq: number) => {
-    const target = Math.max(first, Math.min(end - 1, seq));
-    session.pause("row");
-    setActive(target);
-    list.scrollToIndex(end - 1 - target);
-    if (selected !== undefined) session.select(target);
+    const element = grid.current;
+    if (element === null) return;
+    const moved = element.scrollTop - topBefore.current;
+    topBefore.current = element.scrollTop;
+    if (ours.current) return;
+    const away = onTop ? element.scrollTop : element.scrollHeight - element.clientHeight - element.scrollTop;
+    // Away from the newest, and by the viewer: a list that only got less high has not moved.
+    if (away > rowHeight && (onTop ? moved > 0 : moved < 0)) session.pause("scroll");
+    else if (away < 2) session.release("scroll");
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
-    if (count === 0 || event.ctrlKey || event.metaKey || event.altKey) return;
-    const at = active ?? selected ?? end;
-    const page = Math.max(1, Math.floor((grid.current?.clientHeight ?? 0) / rowHeight) - 2);
-    // Newest on top: down is older.
-    const moves: Record<string, number> = { ArrowDown: at - 1, ArrowUp: at + 1, PageDown: at - page, PageUp: at + page, Home: end - 1, End: first };
-    const target = moves[event.key];
-    if (target !== undefined) moveTo(target);
-    else if (event.key === "Enter" && active !== undefined && session.store.rows.get(active)?.kind === "event") session.select(active);
-    else if (event.key === "Escape" && selected !== undefined) session.closePanel();
+    if (count === 0 || event.target !== grid.current || event.ctrlKey || event.metaKey || event.altKey) return;
+    const page = Math.max(1, Math.floor((grid.current.clientHeight ?? 0) / rowHeight) - 2);
+    const moves: Readonly<Record<string, (at: number, rows: number) => number>> = {
+      ArrowDown: (at) => at + 1,
+      ArrowUp: (at) => at - 1,
+      PageDown: (at) => at + page,
+      PageUp: (at) => at - page,
+      Home: () => 0,
+      End: (_, rows) => rows - 1,
+    };
+    const move = moves[event.key];
+    const row = active === undefined ? undefined : session.store.rows.get(active);
+    if (move !== undefined) session.move(move);
+    else if (event.key === "Enter" && row?.kind === "event") session.select(row);
     else return;
     event.preventDefault();
   };
 
+  const style = { "--columns": template(look.columns, widths, look.pipeline), "--columns-width": `${narrowest(look.columns, widths, look.pipeline)}px` } as CSSProperties;
   return (
     <div className="list">
       <div
@@ -82,40 +118,24 @@ export function EventList() {
         role="grid"
         aria-label="Events"
         aria-rowcount={count + 1}
-        aria-colcount={columns.length}
+        aria-colcount={look.columns.length}
         aria-activedescendant={active !== undefined && active >= first && active < end ? `${id}${active}` : undefined}
         tabIndex={0}
         className="grid"
+        style={style}
         onKeyDown={onKeyDown}
         onScroll={onScroll}
       >
         <div role="rowgroup" className="grid-head">
-          <div role="row" aria-rowindex={1} className="row head">
-            {columns.map(({ id, label }) => (
-              <span key={id} role="columnheader" className={`cell cell-${id}`}>
-                {label}
-              </span>
-            ))}
-          </div>
+          <ListHead look={look} widths={widths} onResizing={setResizing} />
         </div>
         {/* As high as all rows together, so that the scroll bar tells the truth. */}
         <div role="rowgroup" className="rows" style={{ height: list.getTotalSize() }}>
           {list.getVirtualItems().map(({ key, index, start }) => {
-            const seq = end - 1 - index;
+            const seq = seqAt(index);
+            const row = session.store.rows.get(seq);
             return (
-              <ListRow
-                key={key}
-                id={`${id}${seq}`}
-                row={session.store.rows.get(seq)}
-                top={start}
-                index={index + 2}
-                active={seq === active}
-                selected={seq === selected}
-                onOpen={() => {
-                  setActive(seq);
-                  session.select(seq);
-                }}
-              />
+              <ListRow key={key} id={`${id}${seq}`} row={row} look={look} top={start} index={index + 2} active={seq === active} selected={row !== undefined && row === selected} />
             );
           })}
         </div>
@@ -125,6 +145,14 @@ export function EventList() {
       <Removed />
     </div>
   );
+}
+
+/** The same object while nothing of it changes: cells are rendered again for another one. */
+function useLook(): Look {
+  const columns = usePage(shownColumns);
+  const zone = usePage((state) => state.view.time);
+  const pipeline = usePage((state) => state.pipeline);
+  return useMemo(() => ({ columns, zone, pipeline }), [columns, zone, pipeline]);
 }
 
 /** Lies over the list: a row must not move away under the press that pauses it. */

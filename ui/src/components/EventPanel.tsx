@@ -1,21 +1,22 @@
-import { useEffect, useRef, useState } from "react";
-import { formatMillis } from "../format";
-import { isTooLarge, type EventRow } from "../store/rows";
+import { useEffect, useMemo, useRef, useState } from "react";
+import { formatCount, formatMillis } from "../format";
+import { parse } from "../json/parse";
+import { isTooLarge, positionOf, type EventRow } from "../store/rows";
 import { tooLargeWords } from "../words";
-import { JsonView } from "./JsonView";
+import { CopyButton } from "./CopyButton";
+import { JsonTree } from "./JsonTree";
+import { WhyNot } from "./WhyNot";
 import { usePage, useSession } from "./session";
+
+const tabs = ["Tree", "Raw", "Why not?"] as const;
+/** Characters of an event's text that are laid out; Copy has all. */
+const maxRaw = 200_000;
 
 /** The whole event of one row, and where in Kafka it is. */
 export function EventPanel() {
   const session = useSession();
-  const seq = usePage((state) => state.selected);
-  // Kept while it is open, so that it stays readable when its row leaves the list.
-  const [kept, setKept] = useState<EventRow>();
-  const row = seq === undefined ? undefined : session.store.rows.get(seq);
-  useEffect(() => {
-    if (row?.kind === "event") setKept(row);
-  }, [row]);
-  const shown = row?.kind === "event" ? row : kept;
+  const row = usePage((state) => state.selected);
+  const [tab, setTab] = useState<(typeof tabs)[number]>("Tree");
   const close = useRef<HTMLButtonElement>(null);
 
   // On a narrow screen the panel covers the list, so the keyboard goes along.
@@ -23,6 +24,7 @@ export function EventPanel() {
     if (window.matchMedia("(max-width: 60rem)").matches) close.current?.focus();
   }, []);
 
+  if (row === undefined) return null;
   return (
     <section
       className="panel"
@@ -33,15 +35,26 @@ export function EventPanel() {
     >
       <div className="panel-head">
         <h2>Event</h2>
-        {shown && <CopyButton text={shown.body} />}
+        <CopyButton text={() => row.body} label="Copy" />
         <button ref={close} type="button" className="button small" onClick={() => session.closePanel()}>
           Close
         </button>
       </div>
-      {shown && (
+      <Origin row={row} />
+      {isTooLarge(row) ? (
+        <p className="panel-note">{tooLargeWords}</p>
+      ) : (
         <>
-          <Origin row={shown} />
-          {isTooLarge(shown) ? <p className="panel-note">{tooLargeWords}</p> : <JsonView text={shown.body} />}
+          <div className="tabs">
+            {tabs.map((name) => (
+              <button key={name} type="button" className="tab" aria-pressed={tab === name} onClick={() => setTab(name)}>
+                {name}
+              </button>
+            ))}
+          </div>
+          {tab === "Tree" && <Tree key={row.source} text={row.body} />}
+          {tab === "Raw" && <Raw text={row.body} />}
+          {tab === "Why not?" && <Why row={row} />}
         </>
       )}
     </section>
@@ -49,12 +62,13 @@ export function EventPanel() {
 }
 
 function Origin({ row }: { readonly row: EventRow }) {
-  const [topic, partition, offset] = splitSource(row.source);
+  const zone = usePage((state) => state.view.time);
+  const { topic, partition, offset } = positionOf(row);
   return (
     <dl className="origin">
       <dt>Time</dt>
       <dd>
-        {new Date(row.time).toLocaleDateString()} {formatMillis(row.time)}
+        {zone === "local" && new Date(row.time).toLocaleDateString()} {formatMillis(row.time, zone)}
       </dd>
       <dt>UTC</dt>
       <dd>{row.time}</dd>
@@ -68,30 +82,27 @@ function Origin({ row }: { readonly row: EventRow }) {
   );
 }
 
-/** A topic's name has no slash, so the last two parts are the partition and the offset. */
-function splitSource(source: string): readonly [string, string, string] {
-  const parts = source.split("/");
-  return [parts.slice(0, -2).join("/"), parts.at(-2) ?? "", parts.at(-1) ?? ""];
+function Tree({ text }: { readonly text: string }) {
+  const json = useMemo(() => parse(text), [text]);
+  return json === undefined ? <Raw text={text} /> : <JsonTree json={json} />;
 }
 
-function CopyButton({ text }: { readonly text: string }) {
-  const [copied, setCopied] = useState<boolean>();
-  useEffect(() => {
-    if (copied === undefined) return;
-    const timer = setTimeout(() => setCopied(undefined), 2_000);
-    return () => clearTimeout(timer);
-  }, [copied]);
-  const copy = () => {
-    // Browsers offer the clipboard to secure pages only.
-    const done = navigator.clipboard?.writeText(text) ?? Promise.reject(new Error("no clipboard"));
-    done.then(
-      () => setCopied(true),
-      () => setCopied(false),
-    );
-  };
+/** Exactly as it came. */
+function Raw({ text }: { readonly text: string }) {
   return (
-    <button type="button" className="button small" onClick={copy}>
-      <span aria-live="polite">{copied === undefined ? "Copy" : copied ? "Copied" : "Not allowed here"}</span>
-    </button>
+    <div className="json" tabIndex={0} role="group" aria-label="Event as JSON">
+      <pre className="json-raw">{text.slice(0, maxRaw)}</pre>
+      {text.length > maxRaw && <p className="hint">{formatCount(text.length - maxRaw)} more characters; Copy has all of them.</p>}
+    </div>
+  );
+}
+
+function Why({ row }: { readonly row: EventRow }) {
+  const fields = usePage((state) => state.run?.query.fields ?? "");
+  return (
+    <div className="json" tabIndex={0} role="group" aria-label="Why the event matches or not">
+      {fields !== "" && <p className="hint">The event is here only in part (More options, Only these fields), so clauses on other fields find nothing.</p>}
+      <WhyNot row={row} />
+    </div>
   );
 }

@@ -2,6 +2,7 @@ import { connectionWords } from "../words";
 import { usePage, useSession } from "./session";
 
 export function Header() {
+  const session = useSession();
   const pipeline = usePage((state) => state.pipeline.pipeline);
   return (
     <header className="header">
@@ -14,8 +15,36 @@ export function Header() {
           {pipeline}
         </span>
       )}
-      <Connection />
+      <div className="header-end">
+        <Clock />
+        <button type="button" className="button small" onClick={() => session.dialog("saved")}>
+          Saved
+        </button>
+        <button type="button" className="button small" onClick={() => session.dialog("keep")}>
+          Keep
+        </button>
+        <button type="button" className="button small" aria-label="Help" title="Keyboard" onClick={() => session.dialog("help")}>
+          ?
+        </button>
+        <Connection />
+      </div>
     </header>
+  );
+}
+
+function Clock() {
+  const session = useSession();
+  const time = usePage((state) => state.view.time);
+  return (
+    <button
+      type="button"
+      className="button small"
+      aria-label={time === "utc" ? "Times in UTC" : "Times in local time"}
+      title="Changes between local time and UTC"
+      onClick={() => session.look({ time: time === "utc" ? "local" : "utc" })}
+    >
+      {time === "utc" ? "UTC" : "Local"}
+    </button>
   );
 }
 

@@ -7,10 +7,25 @@ export function Toolbar() {
   const session = useSession();
   const active = usePage((state) => isActive(state.run));
   const paused = usePage((state) => state.paused !== undefined);
+  const newest = usePage((state) => state.view.newest);
 
   return (
     <div className="toolbar">
       <Situation />
+      <div className="toolbar-view">
+        <button type="button" className="button small" onClick={() => session.dialog("columns")}>
+          Columns
+        </button>
+        <button
+          type="button"
+          className="button small"
+          aria-label={newest === "top" ? "Newest at the top" : "Newest at the bottom"}
+          title="Changes where new matches appear"
+          onClick={() => session.look({ newest: newest === "top" ? "bottom" : "top" })}
+        >
+          {newest === "top" ? "Newest ↑" : "Newest ↓"}
+        </button>
+      </div>
       {active && (
         <div className="toolbar-buttons">
           {paused ? (

@@ -1,5 +1,6 @@
 import { Counters } from "./Counters";
 import { EventList } from "./EventList";
+import { Insight } from "./Insight";
 import { Toolbar } from "./Toolbar";
 import { Welcome } from "./Welcome";
 import { usePage } from "./session";
@@ -13,6 +14,7 @@ export function Watch() {
         <>
           <Counters />
           <Toolbar />
+          <Insight />
           <EventList />
         </>
       ) : (

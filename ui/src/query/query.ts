@@ -1,3 +1,5 @@
+import { toConditions } from "./form";
+
 /**
  * What a viewer asks for. The names are those of the SUBSCRIBE headers, and the same in the page's URL,
  * so that a link is a query. Values are text as the user or the link wrote them: the server judges them.
@@ -46,6 +48,13 @@ export function toSearch(query: Query, search: string): string {
   if (query.rate !== "") parameters.set("rate", query.rate);
   const text = parameters.toString();
   return text === "" ? "" : `?${text}`;
+}
+
+/** The filter of `query` and the clause `added`, as text. */
+export function joined(filter: string, added: string): string {
+  const text = filter.trim();
+  if (text === "" || text === "true") return added;
+  return `${toConditions(text) === undefined ? `(${text})` : text} && ${added}`;
 }
 
 /** Whether the URL named something to watch; such a link starts by itself. */

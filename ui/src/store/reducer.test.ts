@@ -33,6 +33,7 @@ describe("counters", () => {
     expect(state.run && counters(state.run)).toEqual({
       scanned: 500,
       matched: 30,
+      statedMatched: 30,
       shown: 25,
       leftOut: 5,
       leftOutRate: 5,

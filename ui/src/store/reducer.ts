@@ -1,20 +1,25 @@
+import { toConditions, toFilter } from "../query/form";
 import { isTemporary, type Ended, type Progress } from "../stream/status";
 import type { RowCounts } from "./rows";
-import { isAboutFilter, isActive, noRows, noTotals, type Action, type Run, type State, type Totals } from "./state";
+import { isAboutFilter, isActive, noRows, noTotals, type Action, type Rate, type Run, type Sample, type State, type Totals } from "./state";
 
 /** Rates are over the last samples, one a second: long enough to be calm, short enough to be now. */
 const sampleCount = 6;
+/** Seconds that the chart shows. */
+const historyCount = 180;
 
 /** What the page is, after `action`. Pure: time and row counts come with the actions. */
 export function reduce(state: State, action: Action): State {
   switch (action.type) {
     case "edited":
       // What is known of the old text stays until the new one is judged: no flicker while typing.
-      return { ...state, draft: action.query, check: action.query.filter.trim() === "" ? undefined : state.check };
+      return { ...state, draft: action.query, conditions: conditionsOf(state, action.query.filter), check: action.query.filter.trim() === "" ? undefined : state.check };
+    case "conditions":
+      return reduce({ ...state, conditions: action.conditions }, { type: "edited", query: { ...state.draft, filter: toFilter(action.conditions) } });
     case "checked":
       return { ...state, check: action.check };
     case "started":
-      return { ...state, run: newRun(action.id, state), rows: noRows, paused: undefined, selected: undefined };
+      return { ...state, run: newRun(action.id, state), rows: noRows, paused: undefined, active: undefined, top: undefined, selected: action.keepSelected ? state.selected : undefined };
     case "stopped":
       return withRun(state, (run) => ({ ...run, phase: "stopped", interrupted: false, ...allShown(state.rows) }), { paused: undefined });
     case "paused":
@@ -22,7 +27,21 @@ export function reduce(state: State, action: Action): State {
     case "resumed":
       return withRun(state, (run) => ({ ...run, ...allShown(state.rows) }), { paused: undefined });
     case "selected":
-      return { ...state, selected: action.seq };
+      return { ...state, selected: action.row };
+    case "activated":
+      return { ...state, active: action.seq };
+    case "viewed":
+      return { ...state, view: action.view };
+    case "top":
+      return { ...state, top: action.top };
+    case "dialog":
+      return { ...state, dialog: action.dialog };
+    case "trial":
+      return { ...state, trial: action.trial };
+    case "saved":
+      return { ...state, saved: action.saved };
+    case "standingQueries":
+      return { ...state, standingQueries: action.items };
     case "pipeline":
       return { ...state, pipeline: action.pipeline };
     case "eventTypes":
@@ -47,6 +66,11 @@ export function reduce(state: State, action: Action): State {
     case "rows":
       return { ...state, rows: action.rows };
   }
+}
+
+/** The rows of the form stay as they are, half-written ones too, while they say the same. */
+function conditionsOf({ conditions }: State, filter: string): State["conditions"] {
+  return conditions !== undefined && toFilter(conditions) === filter.trim() ? conditions : toConditions(filter);
 }
 
 function withStatus(state: State, { status, rows, at }: Extract<Action, { type: "status" }>): State {
@@ -90,6 +114,7 @@ function newRun(id: number, state: State): Run {
     received: 0,
     shown: 0,
     samples: [],
+    history: [],
     lagRecords: undefined,
     completeTo: undefined,
     expiring: undefined,
@@ -111,9 +136,17 @@ function progressed(run: Run, progress: Progress, taken: Pick<Run, "received" | 
     current,
     ...taken,
     samples: [...run.samples, sample].slice(-sampleCount),
+    history: [...run.history, ...perSecond(run.samples.at(-1), sample)].slice(-historyCount),
     lagRecords: progress.lagRecords,
     completeTo: progress.completeTo ?? run.completeTo,
   };
+}
+
+/** Nothing when there is no sample before, or none of this time. */
+function perSecond(before: Sample | undefined, now: Sample): readonly Rate[] {
+  if (before === undefined || now.at <= before.at) return [];
+  const rate = (of: "scanned" | "matched") => Math.max(0, ((now[of] - before[of]) * 1000) / (now.at - before.at));
+  return [{ at: now.at, scanned: rate("scanned"), matched: rate("matched") }];
 }
 
 /** Keeps what was counted so far: the next subscription of the run counts from nothing again. */

@@ -15,6 +15,12 @@ export function isTooLarge(row: EventRow): boolean {
   return row.body === "null";
 }
 
+/** Where the record lies. A topic's name has no slash. */
+export function positionOf({ source }: EventRow): { readonly topic: string; readonly partition: string; readonly offset: string } {
+  const [topic = "", partition = "", offset = ""] = source.split("/");
+  return { topic, partition, offset };
+}
+
 /** Something to know between events, in words: what was left out, a gap, an end. */
 export interface NoticeRow {
   readonly kind: "notice";

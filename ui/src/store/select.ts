@@ -1,9 +1,12 @@
+import { fieldColumn } from "../query/view";
 import { isActive, type Run, type Sample, type State } from "./state";
 
 /** The counters that are always in sight. Rates are per second, undefined until two samples exist. */
 export interface Counters {
   readonly scanned: number;
   readonly matched: number;
+  /** As the server stated it last. */
+  readonly statedMatched: number;
   readonly shown: number;
   readonly leftOut: number;
   readonly leftOutRate: number;
@@ -21,10 +24,12 @@ export function counters(run: Run): Counters {
   const leftOutSlow = run.before.leftOutSlow + run.current.leftOutSlow;
   // The server states its counts once a second, about a moment before; what is here or was left out since has been
   // scanned and has matched as well.
-  const matched = Math.max(run.before.matched + run.current.matched, run.received + leftOutRate + leftOutSlow);
+  const statedMatched = run.before.matched + run.current.matched;
+  const matched = Math.max(statedMatched, run.received + leftOutRate + leftOutSlow);
   return {
     scanned: Math.max(run.before.scanned + run.current.scanned, matched),
     matched,
+    statedMatched,
     shown: run.shown,
     leftOut: leftOutRate + leftOutSlow,
     leftOutRate,
@@ -44,6 +49,27 @@ function rate(run: Run, of: Exclude<keyof Sample, "at">): number | undefined {
   // A run that stands still has no rate: an old one would look like a present one.
   if (oldest === undefined || newest === undefined || newest.at <= oldest.at || !isActive(run)) return undefined;
   return Math.max(0, ((newest[of] - oldest[of]) * 1000) / (newest.at - oldest.at));
+}
+
+/** The columns of the list: those that the viewer chose, or the usual ones of this pipeline. */
+export function shownColumns({ view, pipeline }: State): readonly string[] {
+  return view.columns ?? usualColumns(pipeline.eventTypeField, pipeline.userField);
+}
+
+const usualColumns = remembering((type: string, user: string) => ["record.timestamp", fieldColumn(type), fieldColumn(user), "event"]);
+
+/** The field whose values are counted; empty = none. */
+export function topField({ view, pipeline }: State): string {
+  return view.top ?? pipeline.eventTypeField;
+}
+
+/** The same arguments as before give the same list as before. */
+function remembering<T>(make: (a: string, b: string) => T): (a: string, b: string) => T {
+  let last: readonly [string, string, T] | undefined;
+  return (a, b) => {
+    if (last?.[0] !== a || last[1] !== b) last = [a, b, make(a, b)];
+    return last[2];
+  };
 }
 
 /** Rows `[first, end)` are in the list; those from `end` on wait. */

@@ -1,10 +1,12 @@
-import type { CheckAnswer } from "../api/client";
+import type { CheckAnswer, ExplainAnswer } from "../api/client";
 import type { EventType, Field, ListedQuery, Pipeline, Problem } from "../api/types";
+import type { Condition } from "../query/form";
 import { emptyQuery, type Query } from "../query/query";
+import { usualView, type View } from "../query/view";
 import type { Lost } from "../stream/connection";
 import type { Transport } from "../stream/retry";
 import type { Ended, Status } from "../stream/status";
-import type { RowCounts } from "./rows";
+import type { EventRow, RowCounts } from "./rows";
 
 export type ConnectionState =
   | { readonly state: "connecting"; readonly transport: Transport; readonly attempt: number }
@@ -27,6 +29,14 @@ export interface Sample {
   readonly scanned: number;
   readonly matched: number;
   readonly shown: number;
+}
+
+/** What happened in a second, for the chart. */
+export interface Rate {
+  /** Milliseconds of a clock that only goes forward. */
+  readonly at: number;
+  readonly scanned: number;
+  readonly matched: number;
 }
 
 /**
@@ -53,6 +63,8 @@ export interface Run {
   /** Of these, shown. */
   readonly shown: number;
   readonly samples: readonly Sample[];
+  /** The last minutes, a second each. */
+  readonly history: readonly Rate[];
   readonly lagRecords: number | undefined;
   readonly completeTo: string | undefined;
   readonly expiring: string | undefined;
@@ -76,6 +88,45 @@ export interface Check {
   readonly answer: CheckAnswer;
 }
 
+/** How often the values of one field came, over the matches received. */
+export interface TopValues {
+  readonly field: string;
+  /** Matches looked at. */
+  readonly counted: number;
+  /** Value as it is shown, and how often it came; the most frequent first. */
+  readonly values: readonly (readonly [string, number])[];
+  /** Matches with another value than those. */
+  readonly others: number;
+  /** Matches without the field. */
+  readonly absent: number;
+}
+
+/** A sample of everything, held against the filter before it is started. */
+export interface Trial {
+  readonly id: number;
+  readonly filter: string;
+  readonly phase: "starting" | "running" | "done" | "failed";
+  /** Why it failed. */
+  readonly message: string;
+  /** Events that passed by meanwhile; the sample is a part of them. */
+  readonly scanned: number;
+  readonly events: readonly Tried[];
+}
+
+export interface Tried {
+  readonly row: EventRow;
+  readonly answer: ExplainAnswer | undefined;
+}
+
+/** A view that the viewer keeps in this browser. */
+export interface SavedView {
+  readonly name: string;
+  /** Of the page's URL. */
+  readonly search: string;
+}
+
+export type DialogName = "try" | "keep" | "saved" | "columns" | "help";
+
 export interface State {
   readonly connection: ConnectionState;
   readonly pipeline: Pipeline;
@@ -84,22 +135,41 @@ export interface State {
   readonly standing: ListedQuery | undefined;
   /** The query in the form. */
   readonly draft: Query;
+  /** The same filter as rows of the form; `undefined` when the form cannot say it. */
+  readonly conditions: readonly Condition[] | undefined;
   readonly check: Check | undefined;
   readonly run: Run | undefined;
   readonly rows: RowCounts;
   readonly paused: Paused | undefined;
-  /** Number of the row that the side panel shows. */
-  readonly selected: number | undefined;
+  /** The event in the side panel; it stays readable when its row has left the list. */
+  readonly selected: EventRow | undefined;
+  /** Number of the row that the keyboard is at. */
+  readonly active: number | undefined;
+  readonly view: View;
+  readonly top: TopValues | undefined;
+  readonly dialog: DialogName | undefined;
+  readonly trial: Trial | undefined;
+  readonly saved: readonly SavedView[];
+  /** Standing queries; `undefined` until they are read. */
+  readonly standingQueries: readonly ListedQuery[] | undefined;
 }
 
 export type Action =
   | { readonly type: "edited"; readonly query: Query }
+  | { readonly type: "conditions"; readonly conditions: readonly Condition[] }
   | { readonly type: "checked"; readonly check: Check | undefined }
-  | { readonly type: "started"; readonly id: number }
+  | { readonly type: "started"; readonly id: number; readonly keepSelected?: boolean }
   | { readonly type: "stopped" }
   | { readonly type: "paused"; readonly cause: PauseCause; readonly rows: RowCounts }
   | { readonly type: "resumed" }
-  | { readonly type: "selected"; readonly seq: number | undefined }
+  | { readonly type: "selected"; readonly row: EventRow | undefined }
+  | { readonly type: "activated"; readonly seq: number | undefined }
+  | { readonly type: "viewed"; readonly view: View }
+  | { readonly type: "top"; readonly top: TopValues | undefined }
+  | { readonly type: "dialog"; readonly dialog: DialogName | undefined }
+  | { readonly type: "trial"; readonly trial: Trial | undefined }
+  | { readonly type: "saved"; readonly saved: readonly SavedView[] }
+  | { readonly type: "standingQueries"; readonly items: readonly ListedQuery[] }
   | { readonly type: "pipeline"; readonly pipeline: Pipeline }
   | { readonly type: "eventTypes"; readonly items: readonly EventType[] }
   | { readonly type: "fields"; readonly items: readonly Field[] }
@@ -122,11 +192,19 @@ export const initialState: State = {
   fields: [],
   standing: undefined,
   draft: emptyQuery,
+  conditions: [],
   check: undefined,
   run: undefined,
   rows: noRows,
   paused: undefined,
   selected: undefined,
+  active: undefined,
+  view: usualView,
+  top: undefined,
+  dialog: undefined,
+  trial: undefined,
+  saved: [],
+  standingQueries: undefined,
 };
 
 /** Whether the viewer wants events of this run: it is asked for again after a lost connection. */

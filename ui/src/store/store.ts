@@ -3,16 +3,21 @@ import { reduce } from "./reducer";
 import { RowBuffer } from "./rows";
 import { initialState, type Action, type State } from "./state";
 
+/** Milliseconds between two renderings of the stream: more often nobody could follow, and the viewer's own acts wait. */
+const calm = 80;
+
 /**
  * The page's state, outside of React. What the viewer does is shown at once; what the stream does is gathered and
- * shown once per animation frame, so that a thousand events a second cost one rendering of the rows in sight.
+ * shown in an animation frame, so that a thousand events a second cost a dozen renderings of the rows in sight.
  * A hidden tab has no frames and renders nothing, but takes in everything.
  */
 export class Store {
   readonly rows = new RowBuffer();
   #state: State = initialState;
   #listeners = new Set<() => void>();
-  #frame: number | undefined;
+  /** Whether a rendering of the stream is under way. */
+  #due = false;
+  #shownAt = 0;
 
   /** An action of the viewer. */
   dispatch(action: Action): void {
@@ -26,13 +31,21 @@ export class Store {
     this.rowsAdded();
   }
 
-  /** To be called after rows were added: they are shown at the next frame. */
+  /** To be called after rows were added: they are shown in a frame soon. */
   rowsAdded(): void {
-    this.#frame ??= requestAnimationFrame(() => {
-      this.#frame = undefined;
-      this.#state = reduce(this.#state, { type: "rows", rows: this.rows.counts() });
-      this.#notify();
-    });
+    if (this.#due) return;
+    this.#due = true;
+    const wait = this.#shownAt + calm - performance.now();
+    const frame = () => requestAnimationFrame(() => this.#show());
+    if (wait > 0) setTimeout(frame, wait);
+    else frame();
+  }
+
+  #show(): void {
+    this.#due = false;
+    this.#shownAt = performance.now();
+    this.#state = reduce(this.#state, { type: "rows", rows: this.rows.counts() });
+    this.#notify();
   }
 
   get state(): State {

@@ -184,40 +184,20 @@ async fn the_door_is_woken_once_for_a_batch() {
 }
 
 #[test]
-fn a_connection_that_is_behind_is_waited_for_until_it_has_caught_up_or_is_slow() {
-    let outbound = Outbound::new(1_000_000, OutboundMetrics::default());
-    outbound.open(7).unwrap();
-    let event = Arc::new(Event {
-        source: "events/0/1".to_owned(),
-        time: Time(0),
-        body: vec![b'x'; 10_000].into(),
-        too_large: false,
-    });
-    let push = |count| {
-        for _ in 0..count {
-            outbound.push_event(7, &event);
-        }
-    };
-    push(40);
-    assert!(
-        !outbound.is_catching_up(Instant::now()),
-        "less than half is nothing unusual"
-    );
-    push(20);
-    let behind = Instant::now();
-    assert!(outbound.is_catching_up(behind));
-    let mut items = Vec::new();
-    while outbound.take(&mut items) {}
-    assert_eq!(items.len(), 60);
-    assert!(!outbound.is_catching_up(behind), "it has caught up");
-    push(200);
-    assert!(outbound.is_catching_up(Instant::now()));
-    assert!(
-        !outbound.is_catching_up(Instant::now() + STUCK),
-        "nothing could be written"
-    );
-    let later = Instant::now() + PATIENCE;
-    outbound.inner.lock().moved_at = Some(later);
-    assert!(!outbound.is_catching_up(later), "it is slow");
-    assert!(outbound.take_slow(7) > 0);
+fn when_all_queues_together_are_long_each_keeps_to_less() {
+    let metrics = OutboundMetrics::default();
+    let queue = Outbound::new(MAX_BYTES, metrics.clone());
+    queue.open(1).unwrap();
+    let large = event(0, CROWDED_BYTES / 4);
+    for _ in 0..8 {
+        queue.push_event(1, &large);
+    }
+    assert_eq!(queue.take_slow(1), 0);
+    metrics.queue_bytes.inc_by(SHARED_BYTES);
+    queue.push_event(1, &large);
+    assert_eq!(queue.take_slow(1), 6);
+    assert!(queue.bytes() <= CROWDED_BYTES);
+    metrics.queue_bytes.dec_by(SHARED_BYTES);
+    queue.push_event(1, &large);
+    assert_eq!(queue.take_slow(1), 0, "there is room again");
 }

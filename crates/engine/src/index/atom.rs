@@ -1,0 +1,109 @@
+//! Tests with their field and constants numbered.
+
+use std::sync::Arc;
+
+use super::event::Key;
+use super::paths::Paths;
+use super::symbols::{Role, Symbols};
+use crate::compile::{Bound, Constant, Op, Test, TextOp, required};
+use crate::regular::Regular;
+use crate::tree::Operator;
+
+/// A [`Test`] in a segment.
+#[derive(Debug)]
+pub(super) struct Atom<'n> {
+    pub(super) slot: usize,
+    pub(super) asks: Asks<'n>,
+}
+
+/// [`Op`] with symbols for constants.
+#[derive(Debug)]
+pub(super) enum Asks<'n> {
+    In(Vec<u32>),
+    NotIn(Vec<u32>),
+    Present,
+    Missing,
+    Number(Operator, Bound),
+    Order(Operator, &'n str),
+    /// The last is the symbol it is found by, if it can be.
+    Text(TextOp, &'n str, bool, Option<u32>),
+    /// The last are texts inside of the text one of which it is found by, if there are any.
+    Matches(&'n Arc<Regular>, bool, Vec<u32>),
+    Member(Vec<u32>, bool),
+    Size(Operator, i64),
+}
+
+impl<'n> Atom<'n> {
+    pub(super) fn new(test: Test<'n>, paths: &mut Paths, symbols: &mut Symbols) -> Self {
+        let slot = paths.slot(&test.path);
+        let mut all = |role, constants: Vec<Constant<'_>>| -> Vec<u32> {
+            let each = constants.into_iter();
+            each.map(|constant| symbols.intern(slot, role, &key(constant)))
+                .collect()
+        };
+        let asks = match test.op {
+            Op::In(constants) => Asks::In(all(Role::Value, constants)),
+            Op::NotIn(constants) => Asks::NotIn(all(Role::Value, constants)),
+            Op::Present => Asks::Present,
+            Op::Missing => Asks::Missing,
+            Op::Number(operator, bound) => Asks::Number(operator, bound),
+            Op::Order(operator, text) => Asks::Order(operator, text),
+            Op::Text(operation, text, want) => {
+                let role = match operation {
+                    TextOp::StartsWith => Role::Prefix,
+                    TextOp::EndsWith => Role::Suffix,
+                    TextOp::Contains => Role::Part,
+                };
+                let symbol = (want && !text.is_empty())
+                    .then(|| symbols.intern(slot, role, &Key::Text(text.as_bytes())));
+                Asks::Text(operation, text, want, symbol)
+            }
+            Op::Matches(regular, want) => {
+                let parts = if want {
+                    required(regular.pattern())
+                } else {
+                    None
+                };
+                let mut parts: Vec<u32> = parts
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|part| symbols.intern(slot, Role::Part, &Key::Text(part)))
+                    .collect();
+                parts.sort_unstable();
+                parts.dedup();
+                Asks::Matches(regular, want, parts)
+            }
+            Op::Member(constants, want) => Asks::Member(all(Role::Element, constants), want),
+            Op::Size(operator, size) => Asks::Size(operator, size),
+            // No compiled formula has it; it would hold wherever the field is.
+            Op::Unknown => Asks::Present,
+        };
+        Self { slot, asks }
+    }
+
+    /// Symbols one of which every event that passes has; empty if there are none.
+    pub(super) fn symbols(&self) -> &[u32] {
+        match &self.asks {
+            Asks::In(symbols) | Asks::Matches(_, true, symbols) | Asks::Member(symbols, true) => {
+                symbols
+            }
+            Asks::Text(_, _, true, Some(symbol)) => std::slice::from_ref(symbol),
+            _ => &[],
+        }
+    }
+
+    /// Whether an event that has one of [`symbols`](Self::symbols) passes.
+    pub(super) fn is_found_exactly(&self) -> bool {
+        !matches!(self.asks, Asks::Matches(..))
+    }
+}
+
+fn key(constant: Constant<'_>) -> Key<'_> {
+    match constant {
+        Constant::Null => Key::Null,
+        Constant::Bool(false) => Key::False,
+        Constant::Bool(true) => Key::True,
+        Constant::Number(number) => Key::Number(number.to_bits()),
+        Constant::Text(text) => Key::Text(text.as_bytes()),
+    }
+}

@@ -1,0 +1,204 @@
+//! By what a filter is found: parts of its formula one of which must hold.
+
+use super::atom::{Asks, Atom};
+use super::symbols::{Role, Symbols};
+use crate::compile::{Bound, Formula};
+use crate::tree::Operator;
+
+/// One of the ways to a filter.
+#[derive(Debug)]
+pub(super) enum Access {
+    /// By a value, or a text in it.
+    Symbol(u32),
+    /// By all of these fields at once.
+    Broad(Vec<Constraint>),
+}
+
+/// What a field has to be. Never stricter than the tests it stands for.
+#[derive(Clone, Debug)]
+pub(super) struct Constraint {
+    pub(super) slot: usize,
+    pub(super) accepts: Accepts,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Accepts {
+    /// One of these values.
+    Symbols(Vec<u32>),
+    Present,
+    Missing,
+    /// A number, both ends included.
+    Interval(f64, f64),
+}
+
+/// Everything by which a filter must be found, and the share of events it is found by, roughly.
+#[derive(Debug)]
+pub(super) struct Cover {
+    pub(super) accesses: Vec<Access>,
+    pub(super) cost: f64,
+    /// The one of a conjunction's parts that needs no test any more.
+    pub(super) tested: Option<usize>,
+}
+
+/// What looking a filter up among the broad ones costs, as a share of testing it.
+const BROAD_COST: f64 = 0.004;
+
+/// How often filters ask for what, which tells how common it is in events: people ask for what there is. A
+/// value asked for by one filter only says little; it counts for less the more such values its field has.
+#[derive(Debug, Default)]
+pub(super) struct Frequencies {
+    /// Filters by symbol.
+    symbols: Vec<u32>,
+    /// Filters, and of them those that ask for what no other does, by slot.
+    slots: Vec<(u32, u32)>,
+}
+
+impl Frequencies {
+    pub(super) fn add(&mut self, atom: &Atom<'_>) {
+        for &symbol in atom.symbols() {
+            let symbol = symbol as usize;
+            if self.symbols.len() <= symbol {
+                self.symbols.resize(symbol + 1, 0);
+            }
+            self.symbols[symbol] += 1;
+        }
+    }
+
+    /// Once all filters are counted.
+    pub(super) fn finish(&mut self, symbols: &Symbols, slots: usize) {
+        self.symbols.resize(symbols.len(), 0);
+        self.slots.resize(slots, (0, 0));
+        for (symbol, &count) in (0..).zip(&self.symbols) {
+            if symbols.role(symbol) == Role::Value {
+                let (all, single) = &mut self.slots[symbols.slot(symbol)];
+                *all += count;
+                *single += u32::from(count == 1);
+            }
+        }
+    }
+
+    /// The share of events that have a symbol, roughly.
+    fn share(&self, symbol: u32, symbols: &Symbols) -> f64 {
+        match symbols.role(symbol) {
+            Role::Value => {
+                let (all, single) = self.slots[symbols.slot(symbol)];
+                let all = f64::from(all.max(1));
+                let known = 1.0 - f64::from(single) / all;
+                f64::from(self.symbols[symbol as usize]) / all * known
+            }
+            Role::Element => 0.01,
+            Role::Prefix | Role::Suffix => 0.1 / symbols.text(symbol).len().max(1) as f64,
+            Role::Part => 0.2 / symbols.text(symbol).len().max(1) as f64,
+        }
+    }
+}
+
+/// How `formula` is found at the least cost; `None` if only by testing it on every event.
+pub(super) fn cover(
+    formula: &Formula<Atom<'_>>,
+    frequencies: &Frequencies,
+    symbols: &Symbols,
+) -> Option<Cover> {
+    let by_symbols = |atom: &Atom<'_>| -> Option<Cover> {
+        let found = atom.symbols();
+        (!found.is_empty()).then(|| Cover {
+            accesses: found.iter().map(|&symbol| Access::Symbol(symbol)).collect(),
+            cost: found
+                .iter()
+                .map(|&symbol| frequencies.share(symbol, symbols))
+                .sum(),
+            tested: None,
+        })
+    };
+    let broad = |atoms: &mut dyn Iterator<Item = &Atom<'_>>| -> Option<Cover> {
+        let mut share = 1.0;
+        let mut constraints: Vec<Constraint> = Vec::new();
+        for atom in atoms {
+            let accepts = accepts(atom);
+            share *= match &accepts {
+                Accepts::Symbols(found) => {
+                    let sum: f64 = found
+                        .iter()
+                        .map(|&symbol| frequencies.share(symbol, symbols))
+                        .sum();
+                    sum.min(1.0)
+                }
+                Accepts::Present => 0.9,
+                Accepts::Missing | Accepts::Interval(..) => 0.4,
+            };
+            constraints.push(Constraint {
+                slot: atom.slot,
+                accepts,
+            });
+        }
+        (!constraints.is_empty()).then(|| Cover {
+            accesses: vec![Access::Broad(constraints)],
+            cost: BROAD_COST + share,
+            tested: None,
+        })
+    };
+    let cheaper = |a: Option<Cover>, b: Option<Cover>| match (a, b) {
+        (Some(a), Some(b)) => Some(if b.cost < a.cost { b } else { a }),
+        (a, b) => a.or(b),
+    };
+    match formula {
+        Formula::Test(atom) => cheaper(by_symbols(atom), broad(&mut std::iter::once(atom))),
+        Formula::All(parts) => {
+            let mut best = broad(&mut parts.iter().filter_map(|part| match part {
+                Formula::Test(atom) => Some(atom),
+                _ => None,
+            }));
+            for (at, part) in parts.iter().enumerate() {
+                let found = match part {
+                    Formula::Test(atom) => by_symbols(atom).map(|cover| Cover {
+                        tested: atom.is_found_exactly().then_some(at),
+                        ..cover
+                    }),
+                    part => cover(part, frequencies, symbols).map(|cover| Cover {
+                        tested: None,
+                        ..cover
+                    }),
+                };
+                best = cheaper(best, found);
+            }
+            best
+        }
+        Formula::Any(parts) => {
+            let mut all = Cover {
+                accesses: Vec::new(),
+                cost: 0.0,
+                tested: None,
+            };
+            for part in parts {
+                let cover = cover(part, frequencies, symbols)?;
+                all.accesses.extend(cover.accesses);
+                all.cost += cover.cost;
+            }
+            // Testing it once is less than finding it as often.
+            (all.cost < 1.0).then_some(all)
+        }
+    }
+}
+
+fn accepts(atom: &Atom<'_>) -> Accepts {
+    match &atom.asks {
+        Asks::In(symbols) => Accepts::Symbols(symbols.clone()),
+        Asks::Missing => Accepts::Missing,
+        Asks::Number(operator, bound) => {
+            let bound = match bound {
+                Bound::Double(bound) => *bound,
+                // Rounded like the numbers it is held against.
+                Bound::Integer(bound) => *bound as f64,
+            };
+            match operator {
+                Operator::Equal => Accepts::Interval(bound, bound),
+                Operator::Less | Operator::LessEqual => Accepts::Interval(f64::NEG_INFINITY, bound),
+                Operator::Greater | Operator::GreaterEqual => {
+                    Accepts::Interval(bound, f64::INFINITY)
+                }
+                _ => Accepts::Present,
+            }
+        }
+        _ => Accepts::Present,
+    }
+}
