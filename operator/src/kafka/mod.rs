@@ -88,6 +88,9 @@ impl From<KafkaError> for AdminError {
             KafkaError::ClientConfig(_, reason, name, _) => {
                 AdminError::Config(name.clone(), reason.clone())
             }
+            KafkaError::AdminOp(code) if !unavailable(*code) => {
+                AdminError::Refused(code.to_string())
+            }
             _ => match err.rdkafka_error_code() {
                 Some(code) if !unavailable(code) => AdminError::Refused(code.to_string()),
                 _ => AdminError::Unavailable(err.to_string()),

@@ -60,8 +60,10 @@ impl Bed {
         kubernetes.apply_crds().unwrap();
         let _ = rustls::crypto::ring::default_provider().install_default();
         let kubeconfig = Kubeconfig::read_from(kubernetes.kubeconfig()).unwrap();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default());
-        let client = Client::try_from(config.await.unwrap()).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .unwrap();
+        let client = Client::try_from(config).unwrap();
         let bed = Bed {
             kubernetes,
             client,
@@ -89,11 +91,8 @@ impl Bed {
     pub(crate) async fn start_operator(&mut self, more: &[&str]) -> &mut Program {
         let name = format!("operator-{}", self.operators.len());
         let kubeconfig = self.kubernetes.kubeconfig().display().to_string();
-        let args = ["--kubeconfig", &kubeconfig]
-            .iter()
-            .chain(more)
-            .map(|arg| (*arg).to_owned());
-        let args: Vec<String> = args.collect();
+        let mut args = vec!["--kubeconfig".to_owned(), kubeconfig];
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let mut operator =
             Program::start("clickstream-operator", &name, self.folder.path(), &args).unwrap();
         operator.ready(LIMIT).await.unwrap();

@@ -10,7 +10,7 @@ use crate::bed::Bed;
 
 #[tokio::test]
 async fn every_mistake_is_told_with_its_cause_and_a_good_neighbour_is_not_disturbed() {
-    let bed = Bed::new().await;
+    let mut bed = Bed::new().await;
     let topic = format!("clickstream-{}.sink", bed.namespace);
     bed.pipeline("sink", json!({"sourceTopics": [{"name": topic}]}))
         .await;
