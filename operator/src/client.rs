@@ -115,7 +115,7 @@ fn verb(method: &Method, uri: &Uri) -> &'static str {
 
 /// The plural of the kind that a path names, with `/status` for that; `other` for what the operator does not know.
 fn kind(uri: &Uri) -> &'static str {
-    const KINDS: [&str; 13] = [
+    const KINDS: [&str; 14] = [
         "clickstreampipelines",
         "clickstreampipelines/status",
         "clickstreamqueries",
@@ -126,6 +126,7 @@ fn kind(uri: &Uri) -> &'static str {
         "leases",
         "namespaces",
         "poddisruptionbudgets",
+        "pods",
         "secrets",
         "serviceaccounts",
         "services",

@@ -100,6 +100,7 @@ fn run_pipelines(
                 gone.backoff.forget(&pipeline.uid().unwrap_or_default());
                 gone.admins.forget(&key);
                 gone.registries.forget(&key);
+                gone.scalers.forget(&key);
             }
         })
         .applied_objects()

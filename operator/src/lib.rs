@@ -12,6 +12,7 @@ pub mod lease;
 pub mod metrics;
 pub mod reconcile;
 pub mod registries;
+pub mod scaling;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -97,6 +98,8 @@ pub async fn run(
         backoff: backoff::Backoff::default(),
         registries: registries::Registries::default(),
         admins: kafka::Admins::default(),
+        scalers: scaling::Scalers::default(),
+        http: http()?,
         pipelines,
         queries,
         image: args.image.clone(),
@@ -138,6 +141,16 @@ pub async fn run(
         candidate.release().await;
     }
     ended
+}
+
+/// For the metrics of pods, which are reached directly.
+fn http() -> anyhow::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(2))
+        .build()
+        .context("making a client for metrics")
 }
 
 /// Waits until the API server answers and knows both kinds.

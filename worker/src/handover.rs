@@ -147,6 +147,7 @@ impl Member {
                 self.reader.owner.end(index);
             }
             self.shared.metrics.lag.remove(&name.label());
+            self.shared.metrics.next_offset.remove(&name.label());
             list.add_partition(&name.topic, name.partition);
         }
         self.shared

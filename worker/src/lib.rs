@@ -291,7 +291,9 @@ fn start_members(shared: &Arc<Shared>) -> anyhow::Result<(Vec<Arc<MemberStatus>>
             })
             .context("starting a thread")?;
     }
-    info!(consumers = members.len(), worker = %shared.worker, "reading");
+    let consumers = i64::try_from(members.len()).unwrap_or(i64::MAX);
+    shared.metrics.consumers.set(consumers);
+    info!(consumers, worker = %shared.worker, "reading");
     Ok((members, outcomes))
 }
 

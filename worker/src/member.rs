@@ -235,11 +235,15 @@ impl Member {
         if let Some(index) = self.reader.owner.find(&look.topic, look.partition) {
             let partition = &mut self.reader.owner.partitions[index];
             partition.looked(look.high, look.idle_at, look.found_at_ms);
-            self.shared
-                .metrics
+            let metrics = &self.shared.metrics;
+            metrics
                 .lag
                 .get_or_create(&name.label())
                 .set(partition.progress.lag());
+            metrics
+                .next_offset
+                .get_or_create(&name.label())
+                .set(partition.progress.position());
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Metrics {
     pub(crate) lost: Counter,
     pub(crate) busy: Seconds,
     pub(crate) lag: Family<TopicPartition, Gauge>,
+    pub(crate) next_offset: Family<TopicPartition, Gauge>,
+    pub(crate) consumers: Gauge,
     partitions: Family<State, Gauge>,
     pub(crate) queries: Gauge,
     pub(crate) queries_refused: Gauge,
@@ -71,6 +73,12 @@ impl Metrics {
             );
             registry.register("worker_busy_seconds", "Time not spent waiting for records, all threads", m.busy.clone());
             registry.register("worker_lag_records", "Records to the end of an owned partition", m.lag.clone());
+            registry.register(
+                "worker_next_offset",
+                "The next offset to be read of an owned partition, when its lag was looked at",
+                m.next_offset.clone(),
+            );
+            registry.register("worker_consumers", "Threads that read", m.consumers.clone());
             registry.register("worker_partitions", "Owned partitions", m.partitions.clone());
             registry.register("worker_queries", "Queries that are matched", m.queries.clone());
             registry.register(

@@ -53,6 +53,8 @@ names! {
         WorkersReady,
         /// Pipeline: as many handlers are ready as there should be.
         HandlersReady,
+        /// Pipeline: the operator decides how many workers or handlers there are, or gives advice. Absent when nobody asks.
+        ScalingActive,
         /// Pipeline: `spec.paused`. Nothing is changed.
         Paused,
         /// Something is under way (kstatus). Absent otherwise.
@@ -125,6 +127,20 @@ names! {
         Unavailable,
         /// Kubernetes refused an object; the message has its words.
         ApplyFailed,
+        /// There are as many as the load takes.
+        Scaling,
+        /// The load would take more than `max`, or than the source topics have partitions.
+        AtMaximum,
+        /// One partition has more than one worker can read: more workers would not help. Spread its keys.
+        PartitionSkew,
+        /// A partition has a backlog and nobody reads it on: more workers would not help.
+        StuckPartition,
+        /// The last workers that were added brought nothing: none are added.
+        Ineffective,
+        /// The metrics of a pod cannot be had: nothing is decided.
+        MetricsUnavailable,
+        /// Another condition is not met: nothing is decided.
+        NotReady,
         /// `spec.paused`.
         Paused,
         /// The object is being deleted; the message says what that waits for.

@@ -25,13 +25,13 @@ use kube::CustomResourceExt as _;
 
 pub use pipeline::{
     AllowedNamespaces, AllowedQueries, Auth, ClickstreamPipeline, ClickstreamPipelineSpec,
-    FilteredTopic, Handler, HandlerStatus, Kafka, KafkaStatus, KeyRef, Management, Migrations,
-    Mtls, NamespacesFrom, Phase, PipelineStatus, Plain, Postgres, PostgresStatus, QueriesStatus,
-    ReclaimPolicy, Scram, ScramMechanism, SecretRef, SourceTopic, Tls, UriRef, Worker,
-    WorkerStatus,
+    Decision, FilteredTopic, Handler, HandlerScaling, HandlerStatus, Kafka, KafkaStatus, KeyRef,
+    Management, Migrations, Mtls, NamespacesFrom, Phase, PipelineStatus, Plain, Postgres,
+    PostgresStatus, QueriesStatus, ReclaimPolicy, ScalingMode, Scram, ScramMechanism, SecretRef,
+    SourceTopic, Tls, UriRef, Worker, WorkerScaling, WorkerStatus,
 };
 pub use query::{ClickstreamQuery, ClickstreamQuerySpec, PipelineRef, Programmed, QueryStatus};
-pub use value::Resources;
+pub use value::{Resources, Span};
 
 /// The API group.
 pub const GROUP: &str = "clickstream.dev";
@@ -55,10 +55,12 @@ pub fn quoted(yaml: &str) -> String {
     const WORDS: [&str; 8] = ["Off", "On", "No", "Yes", "off", "on", "no", "yes"];
     let line = |line: &str| {
         let text = line.trim_start();
-        let item = text.strip_prefix("- ").or(text.strip_prefix("default: "));
-        match item.filter(|item| WORDS.contains(item)) {
-            Some(word) => format!("{}'{word}'\n", &line[..line.len() - word.len()]),
-            None => format!("{line}\n"),
+        let item = text.strip_prefix("- ").unwrap_or(text);
+        let value = item.split_once(": ").map_or(item, |(_, value)| value);
+        if WORDS.contains(&value) {
+            format!("{}'{value}'\n", &line[..line.len() - value.len()])
+        } else {
+            format!("{line}\n")
         }
     };
     yaml.lines().map(line).collect()

@@ -3,7 +3,7 @@
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::build::{Desired, FIELD_MANAGER};
@@ -26,16 +26,45 @@ pub async fn apply(
         .insert(APPLIED.to_owned(), fingerprint);
     let namespace = object.namespace().unwrap_or_default();
     let api = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &desired.resource);
-    if let Some(found) = api.get_opt(&object.name_any()).await?
-        && stands(&object, &found)
-    {
-        return Ok((false, found));
+    if let Some(found) = api.get_opt(&object.name_any()).await? {
+        if stands(&object, &found) {
+            return Ok((false, found));
+        }
+        hand_over(&api, &object, &found).await?;
     }
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let applied = api
         .patch(&object.name_any(), &params, &Patch::Apply(&object))
         .await?;
     Ok((true, applied))
+}
+
+/// Keeps the number of replicas of a Deployment for which none is wanted any more: a field that its last manager leaves
+/// out goes back to its default. Whoever changes the number next owns it.
+async fn hand_over(
+    api: &Api<DynamicObject>,
+    wanted: &DynamicObject,
+    found: &DynamicObject,
+) -> Result<(), kube::Error> {
+    let replicas = &found.data["spec"]["replicas"];
+    if replicas.is_null() || !wanted.data["spec"]["replicas"].is_null() {
+        return Ok(());
+    }
+    let kept = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": found.name_any()},
+        "spec": {"replicas": replicas},
+    });
+    // Not by force: somebody who changed the number meanwhile owns it already.
+    let params = PatchParams::apply("clickstream-operator/replicas");
+    match api
+        .patch(&found.name_any(), &params, &Patch::Apply(&kept))
+        .await
+    {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        handed => handed.map(drop),
+    }
 }
 
 /// Of all that is wanted.

@@ -29,6 +29,7 @@ use crate::backoff::Backoff;
 use crate::kafka::Admins;
 use crate::metrics::Metrics;
 use crate::registries::Registries;
+use crate::scaling::Scalers;
 
 /// For one look at an object. Every call within has a limit of its own below this.
 pub(crate) const LOOK_LIMIT: Duration = Duration::from_secs(60);
@@ -51,6 +52,10 @@ pub struct Context {
     pub registries: Registries,
     /// Brokers of pipelines.
     pub admins: Admins,
+    /// How many pods pipelines have.
+    pub scalers: Scalers,
+    /// For the metrics of pods.
+    pub http: reqwest::Client,
     /// Pipelines, a store for each watched namespace.
     pub pipelines: Vec<Store<ClickstreamPipeline>>,
     /// Queries, likewise.

@@ -1,7 +1,9 @@
 //! What runs of a pipeline.
 
 use clickstream_resources::condition::{Reason, State, Type};
-use clickstream_resources::{ClickstreamPipeline, HandlerStatus, PipelineStatus, WorkerStatus};
+use clickstream_resources::{
+    ClickstreamPipeline, HandlerStatus, PipelineStatus, ScalingMode, WorkerStatus,
+};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, ResourceExt as _};
 
@@ -9,25 +11,45 @@ use super::Context;
 use super::build::{Component, selector_text};
 use super::status::Conditions;
 
-/// What runs.
+/// What runs. Answers the replicas of the Deployments that exist, workers first.
 pub(super) async fn observe(
     pipeline: &ClickstreamPipeline,
     ctx: &Context,
     said: &mut Conditions,
     status: &mut PipelineStatus,
-) -> Result<(), kube::Error> {
+) -> Result<[Option<i32>; 2], kube::Error> {
     let api = Api::<Deployment>::namespaced(
         ctx.client.clone(),
         &pipeline.namespace().unwrap_or_default(),
     );
     let name = pipeline.name_any();
-    for component in [Component::Worker, Component::Handler] {
+    let spec = &pipeline.spec;
+    let mut numbers = [None, None];
+    for (place, component) in [Component::Worker, Component::Handler]
+        .into_iter()
+        .enumerate()
+    {
         let found = api.get_opt(&component.name(&name)).await?;
-        let (kind, asked) = match component {
-            Component::Worker => (Type::WorkersReady, pipeline.spec.worker.replicas),
-            Component::Handler => (Type::HandlersReady, pipeline.spec.handler.replicas),
+        let (kind, asked, mode) = match component {
+            Component::Worker => (
+                Type::WorkersReady,
+                spec.worker.replicas,
+                spec.worker.autoscaling.mode,
+            ),
+            Component::Handler => (
+                Type::HandlersReady,
+                spec.handler.replicas,
+                spec.handler.autoscaling.mode,
+            ),
         };
-        let desired = if pipeline.spec.suspend { 0 } else { asked };
+        numbers[place] = found
+            .as_ref()
+            .and_then(|found| found.spec.as_ref()?.replicas);
+        let desired = match mode {
+            _ if spec.suspend => 0,
+            ScalingMode::Off | ScalingMode::Advise => asked,
+            ScalingMode::Auto | ScalingMode::External => numbers[place].unwrap_or(asked),
+        };
         let counts = found
             .as_ref()
             .and_then(|found| found.status.clone())
@@ -80,5 +102,5 @@ pub(super) async fn observe(
             }
         }
     }
-    Ok(())
+    Ok(numbers)
 }

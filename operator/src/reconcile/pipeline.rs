@@ -29,6 +29,7 @@ use super::fetch::{connections, secrets};
 use super::status::{self, Conditions};
 use super::validate::{Validated, conflict, validate};
 use super::{Context, Error, LOOK_LIMIT, apply, brokers, chain, finalize, operands, query, tables};
+use crate::scaling;
 
 /// Conditions that `Ready` takes, in the order in which they come about.
 const NEEDS: [Type; 7] = [
@@ -100,9 +101,14 @@ async fn look(pipeline: &ClickstreamPipeline, ctx: &Context) -> Result<Action, k
     }
 
     let mut rolled = false;
-    operands::observe(pipeline, ctx, &mut said, &mut status).await?;
+    let found = operands::observe(pipeline, ctx, &mut said, &mut status).await?;
     if let Some(valid) = accept(pipeline, ctx, &mut said) {
-        rolled = advance(pipeline, &valid, ctx, &mut said, &mut status).await?;
+        rolled = advance(pipeline, &valid, found, ctx, &mut said, &mut status).await?;
+    }
+    let scales = scaling::is_active(pipeline);
+    if scales && said.get(Type::ScalingActive).is_none() {
+        let words = "nothing is decided while another condition is not met";
+        said.set(Type::ScalingActive, State::False, Reason::NotReady, words);
     }
     if rolled {
         operands::observe(pipeline, ctx, &mut said, &mut status).await?;
@@ -162,6 +168,11 @@ async fn look(pipeline: &ClickstreamPipeline, ctx: &Context) -> Result<Action, k
         ctx.backoff.forget(&uid);
         if ready { LOOK_EVERY } else { LOOK_SOON }
     };
+    let again = if scales && !failed {
+        again.min(scaling::every(pipeline))
+    } else {
+        again
+    };
     Ok(Action::requeue(
         again.mul_f64(rand::random_range(0.9..=1.1)),
     ))
@@ -201,6 +212,7 @@ fn accept(
 async fn advance(
     pipeline: &ClickstreamPipeline,
     valid: &Validated,
+    found: [Option<i32>; 2],
     ctx: &Context,
     said: &mut Conditions,
     status: &mut PipelineStatus,
@@ -257,6 +269,7 @@ async fn advance(
         valid,
         image: &ctx.image,
         fingerprint: &connections.fingerprint,
+        replicas: scaling::settle(pipeline, found, ctx, said, status).await?,
     };
     let mut changed = false;
     for desired in objects(&plan) {

@@ -1,6 +1,7 @@
 //! ClickstreamPipeline: what the platform team writes, and what the operator answers.
 
 mod kafka;
+mod scaling;
 mod status;
 
 use std::collections::BTreeMap;
@@ -15,8 +16,10 @@ pub use self::kafka::{
     Auth, FilteredTopic, Kafka, KeyRef, Management, Mtls, Plain, ReclaimPolicy, Scram,
     ScramMechanism, SecretRef, SourceTopic, Tls,
 };
+pub use self::scaling::{HandlerScaling, ScalingMode, WorkerScaling};
 pub use self::status::{
-    HandlerStatus, KafkaStatus, Phase, PipelineStatus, PostgresStatus, QueriesStatus, WorkerStatus,
+    Decision, HandlerStatus, KafkaStatus, Phase, PipelineStatus, PostgresStatus, QueriesStatus,
+    WorkerStatus,
 };
 
 /// A stream of events that people can query: its topics, its database, its workers and its handlers.
@@ -158,6 +161,9 @@ pub struct Worker {
     /// What each asks for and may use.
     #[serde(default = "worker_resources")]
     pub resources: Resources,
+    /// Who decides how many there are, and how. Unless that is `Off` or `Advise`, `replicas` is only the first number.
+    #[serde(default)]
+    pub autoscaling: WorkerScaling,
 }
 
 impl Default for Worker {
@@ -165,6 +171,7 @@ impl Default for Worker {
         Worker {
             replicas: two(),
             resources: worker_resources(),
+            autoscaling: WorkerScaling::default(),
         }
     }
 }
@@ -180,6 +187,9 @@ pub struct Handler {
     /// What each asks for and may use.
     #[serde(default = "handler_resources")]
     pub resources: Resources,
+    /// Who decides how many there are, and how. Unless that is `Off` or `Advise`, `replicas` is only the first number.
+    #[serde(default)]
+    pub autoscaling: HandlerScaling,
     /// Where people reach the handlers from outside the cluster, such as `https://clickstream.example.com`: shown with
     /// every query. Without it the Service's address inside the cluster is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,6 +210,7 @@ impl Default for Handler {
         Handler {
             replicas: two(),
             resources: handler_resources(),
+            autoscaling: HandlerScaling::default(),
             url: None,
             allowed_origins: Vec::new(),
         }

@@ -1,6 +1,6 @@
 //! A pipeline's status: written by the operator only.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,11 @@ pub struct PipelineStatus {
     /// The ClickstreamQueries that name this pipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queries: Option<QueriesStatus>,
-    /// Ready, Accepted, ResolvedRefs, KafkaReady, TopicsReady, SchemaReady, WorkersReady, HandlersReady, Paused, Reconciling, Stalled.
+    /// The last five decisions about how many there are, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub scaling: Vec<Decision>,
+    /// Ready, Accepted, ResolvedRefs, KafkaReady, TopicsReady, SchemaReady, WorkersReady, HandlersReady, ScalingActive, Paused, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -98,6 +102,26 @@ pub struct HandlerStatus {
     pub ready: i32,
     /// Pods that there should be.
     pub desired: i32,
+}
+
+/// A decision about how many workers or handlers there are.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    /// When.
+    pub time: Time,
+    /// `worker` or `handler`.
+    pub component: String,
+    /// How many there were.
+    pub from: i32,
+    /// How many there are to be.
+    pub to: i32,
+    /// Why: `InputRate`, `Lag`, `Connections`, `LessLoad` or `Bounds`.
+    pub reason: String,
+    /// What it was decided from.
+    pub inputs: String,
+    /// Whether it was carried out; otherwise it is advice.
+    pub applied: bool,
 }
 
 /// The ClickstreamQueries that name a pipeline.

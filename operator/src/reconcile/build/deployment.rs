@@ -15,18 +15,17 @@ pub(super) fn build(plan: &Plan<'_>, component: Component) -> Desired {
     let spec = &plan.pipeline.spec;
     let (replicas, resources, strategy) = match component {
         Component::Worker => (
-            spec.worker.replicas,
+            plan.replicas[0],
             &spec.worker.resources,
             // A worker more for a moment would be one rebalance more.
             json!({"maxSurge": 0, "maxUnavailable": 1}),
         ),
         Component::Handler => (
-            spec.handler.replicas,
+            plan.replicas[1],
             &spec.handler.resources,
             json!({"maxSurge": 1, "maxUnavailable": 0}),
         ),
     };
-    let replicas = if spec.suspend { 0 } else { replicas };
     let name = component.name(&plan.valid.name);
     let labels = selector(&plan.valid.name, component);
     let (volumes, mounts) = certificates(plan);
@@ -49,8 +48,7 @@ pub(super) fn build(plan: &Plan<'_>, component: Component) -> Desired {
             "readOnlyRootFilesystem": true,
         },
     });
-    let data = json!({"spec": {
-        "replicas": replicas,
+    let mut data = json!({"spec": {
         "revisionHistoryLimit": 3,
         "selector": {"matchLabels": labels},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": strategy},
@@ -83,6 +81,9 @@ pub(super) fn build(plan: &Plan<'_>, component: Component) -> Desired {
             },
         },
     }});
+    if let Some(replicas) = replicas {
+        data["spec"]["replicas"] = replicas.into();
+    }
     plan.object::<Deployment>(&name, Some(component), data)
 }
 

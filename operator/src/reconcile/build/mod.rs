@@ -18,7 +18,7 @@ use super::validate::Validated;
 /// Who applies the objects.
 pub const FIELD_MANAGER: &str = "clickstream-operator/pipeline";
 /// Port of both programs.
-const PORT: i32 = 8080;
+pub const PORT: i32 = 8080;
 
 /// One of the two programs that a pipeline runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Plan<'a> {
     pub image: &'a str,
     /// Changes with the Secrets.
     pub fingerprint: &'a str,
+    /// How many workers and handlers; without a number that is left to somebody else.
+    pub replicas: [Option<i32>; 2],
 }
 
 /// All objects, in the order they are applied in: what Deployments need comes before them.
@@ -150,6 +152,7 @@ mod tests {
             valid: &valid,
             image: "clickstream:1",
             fingerprint,
+            replicas: [Some(2), None],
         })
     }
 
@@ -203,17 +206,5 @@ mod tests {
             "by reference"
         );
         assert!(text.contains("secretKeyRef"));
-    }
-
-    #[test]
-    fn suspended_pipeline_runs_nothing() {
-        let objects = built(json!({"suspend": true}), "f");
-        for component in [Component::Worker, Component::Handler] {
-            let deployment = objects.iter().find(|desired| {
-                desired.resource.kind == "Deployment"
-                    && desired.object.name_any() == component.name("shop")
-            });
-            assert_eq!(deployment.unwrap().object.data["spec"]["replicas"], 0);
-        }
     }
 }

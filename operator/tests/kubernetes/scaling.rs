@@ -1,0 +1,249 @@
+//! How many there are, decided from what pods say. The test plays workers and handlers as far as `/metrics` goes.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use clickstream_resources::ClickstreamPipeline;
+use clickstream_resources::condition::{Reason, Type};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::bed::{Bed, until};
+
+/// What the pods of a namespace say.
+#[derive(Default)]
+struct Stage {
+    began: Option<Instant>,
+    /// Records per second of each of three partitions.
+    rate: f64,
+    /// Read before the rate was last changed.
+    read: f64,
+    connections: f64,
+    silent: bool,
+    /// Names of pods by component.
+    pods: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl Stage {
+    fn offset(&self) -> f64 {
+        let seconds = self
+            .began
+            .map_or(0.0, |began| began.elapsed().as_secs_f64());
+        self.read + self.rate * seconds
+    }
+
+    fn set_rate(&mut self, rate: f64) {
+        self.read = self.offset();
+        (self.began, self.rate) = (Some(Instant::now()), rate);
+    }
+
+    /// A thread reads 100 records per second.
+    fn metrics(&self, pod: &str) -> String {
+        let place = |component: &str| {
+            let all = self.pods.get(component)?;
+            Some((all.iter().position(|name| name == pod)?, all.len()))
+        };
+        if let Some((_, of)) = place("handler") {
+            return format!(
+                "handler_subscriptions 0\nhandler_connections{{door=\"stomp\"}} {}\n",
+                self.connections / of as f64
+            );
+        }
+        let Some((number, of)) = place("worker") else {
+            return String::new();
+        };
+        let (offset, mut text, mut records) = (self.offset(), String::new(), 0.0);
+        for partition in (0..3).filter(|partition| partition % of == number) {
+            records += offset;
+            text += &format!(
+                "worker_lag_records{{topic=\"t\",partition=\"{partition}\"}} 0\nworker_next_offset{{topic=\"t\",partition=\"{partition}\"}} {offset}\n"
+            );
+        }
+        text + &format!(
+            "worker_records_total {records}\nworker_busy_seconds_total {}\nworker_consumers 1\n",
+            records / 100.0
+        )
+    }
+}
+
+type Shared = Arc<parking_lot::Mutex<Stage>>;
+
+/// Gives every pod an address and somebody who answers there, and says that it is ready.
+async fn play(pods: Api<Pod>, stage: Shared) {
+    static NETWORKS: AtomicU8 = AtomicU8::new(1);
+    let network = NETWORKS.fetch_add(1, Ordering::Relaxed);
+    let process = std::process::id();
+    let mut last = 1;
+    loop {
+        let Ok(list) = pods.list(&ListParams::default()).await else {
+            continue;
+        };
+        let mut known = BTreeMap::<&'static str, Vec<String>>::new();
+        for pod in list {
+            let name = pod.name_any();
+            let component = match pod.labels().get("app.kubernetes.io/component") {
+                Some(component) if component == "worker" => "worker",
+                _ => "handler",
+            };
+            if pod.metadata.deletion_timestamp.is_none() {
+                known.entry(component).or_default().push(name.clone());
+            }
+            if pod.status.is_some_and(|status| status.pod_ip.is_some()) {
+                continue;
+            }
+            last += 1;
+            let ip = Ipv4Addr::new(127, 1 + (process % 200) as u8, network, last);
+            let Ok(listener) = TcpListener::bind(SocketAddr::new(ip.into(), 8080)).await else {
+                continue;
+            };
+            tokio::spawn(answer(listener, name.clone(), Arc::clone(&stage)));
+            let status = json!({"status": {
+                "phase": "Running",
+                "podIP": ip.to_string(),
+                "podIPs": [{"ip": ip.to_string()}],
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            }});
+            let _ = pods
+                .patch_status(&name, &PatchParams::default(), &Patch::Merge(&status))
+                .await;
+        }
+        known.values_mut().for_each(|names| names.sort());
+        stage.lock().pods = known;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn answer(listener: TcpListener, pod: String, stage: Shared) {
+    while let Ok((mut socket, _)) = listener.accept().await {
+        let (pod, stage) = (pod.clone(), Arc::clone(&stage));
+        tokio::spawn(async move {
+            let mut request = [0; 4096];
+            let _ = socket.read(&mut request).await;
+            let (silent, body) = {
+                let stage = stage.lock();
+                (stage.silent, stage.metrics(&pod))
+            };
+            let state = if silent {
+                "503 Service Unavailable"
+            } else {
+                "200 OK"
+            };
+            let text = format!(
+                "HTTP/1.1 {state}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = socket.write_all(text.as_bytes()).await;
+        });
+    }
+}
+
+async fn replicas(bed: &Bed, name: &str) -> Option<i32> {
+    bed.api::<Deployment>()
+        .get_opt(name)
+        .await
+        .unwrap()?
+        .spec?
+        .replicas
+}
+
+#[tokio::test]
+async fn load_adds_workers_and_handlers_and_its_end_takes_them_away() {
+    let bed = Bed::new().await;
+    let stage = Shared::default();
+    stage.lock().set_rate(60.0);
+    stage.lock().connections = 8.0;
+    let player = tokio::spawn(play(bed.api(), Arc::clone(&stage)));
+    let times =
+        json!({"mode": "Auto", "min": 1, "max": 3, "stabilization": "1s", "scaleDownDelay": "3s"});
+    let mut worker = times.clone();
+    worker["targetUtilization"] = "0.5".into();
+    worker["catchUp"] = "10s".into();
+    let mut handler = times;
+    handler["targetConnections"] = 5.into();
+    bed.pipeline(
+        "shop",
+        json!({
+            "worker": {"replicas": 1, "autoscaling": worker},
+            "handler": {"replicas": 1, "autoscaling": handler},
+        }),
+    )
+    .await;
+    until("three workers and two handlers", async || {
+        let both = (
+            replicas(&bed, "shop-worker").await,
+            replicas(&bed, "shop-handler").await,
+        );
+        (both == (Some(3), Some(2))).then_some(())
+    })
+    .await;
+    let status = bed
+        .api::<ClickstreamPipeline>()
+        .get("shop")
+        .await
+        .unwrap()
+        .status
+        .unwrap();
+    let told: Vec<_> = status
+        .scaling
+        .iter()
+        .map(|d| (d.component.as_str(), d.from, d.to, d.reason.as_str()))
+        .collect();
+    assert!(told.contains(&("handler", 1, 2, "Connections")), "{told:?}");
+    assert!(told.contains(&("worker", 1, 2, "InputRate")), "{told:?}");
+    assert!(
+        status
+            .scaling
+            .iter()
+            .all(|decision| decision.applied && decision.inputs.contains("needed"))
+    );
+    bed.pipeline_says(
+        "shop",
+        Type::ScalingActive.as_str(),
+        "True",
+        Reason::AtMaximum.as_str(),
+    )
+    .await;
+
+    stage.lock().silent = true;
+    stage.lock().set_rate(0.0);
+    bed.pipeline_says("shop", "ScalingActive", "False", "MetricsUnavailable")
+        .await;
+    // Longer than it takes to decide.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(
+        replicas(&bed, "shop-worker").await,
+        Some(3),
+        "unknown changes nothing"
+    );
+    stage.lock().silent = false;
+    stage.lock().connections = 0.0;
+    until("one of each again", async || {
+        let both = (
+            replicas(&bed, "shop-worker").await,
+            replicas(&bed, "shop-handler").await,
+        );
+        (both == (Some(1), Some(1))).then_some(())
+    })
+    .await;
+    bed.pipeline_says("shop", "ScalingActive", "True", "Scaling")
+        .await;
+
+    // Somebody else decides.
+    let external = json!({"spec": {"worker": {"autoscaling": {"mode": "External"}}}});
+    bed.patch::<ClickstreamPipeline>("shop", external).await;
+    bed.pipeline_says("shop", "Ready", "True", "Ready").await;
+    let scale = json!({"spec": {"replicas": 2}});
+    bed.patch::<Deployment>("shop-worker", scale).await;
+    bed.touch::<ClickstreamPipeline>("shop").await;
+    bed.pipeline_says("shop", "Ready", "True", "Ready").await;
+    assert_eq!(replicas(&bed, "shop-worker").await, Some(2));
+    player.abort();
+}
