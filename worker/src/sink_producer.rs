@@ -12,7 +12,7 @@ use clickstream_registry::SinkRefusal;
 use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext, Message as _};
 use tracing::{error, info, warn};
@@ -31,6 +31,8 @@ const RETRY: Duration = Duration::from_secs(1);
 enum Fate {
     /// It will never be written.
     Refused(SinkRefusal),
+    /// It was in one batch with a record that is refused: it is sent again.
+    Resend,
     /// Nobody knows: it is read and written again.
     Again,
     /// The producer is being closed, and the partition given up without this record.
@@ -43,13 +45,14 @@ enum Fate {
 /// moment; the next producer waits for the topic ([`kafka::sinks`]) before it takes it for missing.
 fn fate(error: RDKafkaErrorCode, was_there: bool) -> Fate {
     use RDKafkaErrorCode::{
-        ClusterAuthorizationFailed, InvalidMessageSize, InvalidProducerEpoch, MessageBatchTooLarge,
-        MessageSizeTooLarge, OutOfOrderSequenceNumber, ProducerFenced, PurgeInflight, PurgeQueue,
-        TopicAuthorizationFailed, UnknownPartition, UnknownProducerId, UnknownTopic,
-        UnknownTopicOrPartition,
+        ClusterAuthorizationFailed, InvalidDifferentRecord, InvalidMessageSize,
+        InvalidProducerEpoch, MessageBatchTooLarge, MessageSizeTooLarge, OutOfOrderSequenceNumber,
+        ProducerFenced, PurgeInflight, PurgeQueue, TopicAuthorizationFailed, UnknownPartition,
+        UnknownProducerId, UnknownTopic, UnknownTopicOrPartition,
     };
     match error {
         PurgeQueue | PurgeInflight => Fate::GivenUp,
+        InvalidDifferentRecord => Fate::Resend,
         UnknownTopic | UnknownTopicOrPartition | UnknownPartition if was_there => Fate::Again,
         UnknownTopic | UnknownTopicOrPartition | UnknownPartition => {
             Fate::Refused(SinkRefusal::TopicNotFound)
@@ -82,6 +85,8 @@ pub(crate) struct Reports {
     failed: AtomicBool,
     /// Topics that a record was written to.
     there: Mutex<HashSet<String>>,
+    /// What is to be sent again; the next thread that looks takes it. At most what is unacknowledged.
+    resend: Mutex<VecDeque<Stuck>>,
     metrics: Metrics,
 }
 
@@ -92,7 +97,7 @@ impl Reports {
         }
     }
 
-    fn failed(&self, error: &KafkaError, delivery: &Delivery) {
+    fn failed(&self, error: &KafkaError, record: SinkRecord<'_>, delivery: Box<Delivery>) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let was_there = self.there.lock().contains(&delivery.sink.topic);
         match fate(code, was_there) {
@@ -100,6 +105,7 @@ impl Reports {
                 refuse(&self.metrics, &delivery.sink, why);
                 delivery.segments.acknowledge();
             }
+            Fate::Resend => self.resend.lock().push_back(Stuck::new(record, delivery)),
             Fate::Again => self.fail(error),
             Fate::GivenUp => {}
         }
@@ -139,7 +145,19 @@ impl ProducerContext for Reports {
                 self.metrics.sink_records.inc();
                 delivery.segments.acknowledge();
             }
-            Err((error, _)) => self.failed(error, &delivery),
+            Err((error, message)) => {
+                let source = message.headers().and_then(|headers| {
+                    let source = headers.iter().find(|header| header.key == SOURCE)?;
+                    std::str::from_utf8(source.value?).ok()
+                });
+                let record = SinkRecord {
+                    key: message.key(),
+                    value: message.payload().unwrap_or_default(),
+                    timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
+                    source: source.unwrap_or_default(),
+                };
+                self.failed(error, record, delivery);
+            }
         }
     }
 }
@@ -185,6 +203,7 @@ impl SinkProducers {
         let reports = Reports {
             failed: AtomicBool::new(false),
             there: Mutex::default(),
+            resend: Mutex::default(),
             metrics: self.metrics.clone(),
         };
         let inner: ThreadedProducer<Reports> =
@@ -219,6 +238,18 @@ struct Stuck {
     delivery: Box<Delivery>,
 }
 
+impl Stuck {
+    fn new(record: SinkRecord<'_>, delivery: Box<Delivery>) -> Self {
+        Self {
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.to_vec(),
+            timestamp_ms: record.timestamp_ms,
+            source: record.source.to_owned(),
+            delivery,
+        }
+    }
+}
+
 impl SinkOutput {
     pub(crate) fn new(producers: Arc<SinkProducers>) -> Self {
         Self {
@@ -244,8 +275,11 @@ impl SinkOutput {
         self.producer = None;
     }
 
-    /// Offers librdkafka again what it had no room for.
+    /// Offers librdkafka again what it had no room for, and what is to be sent again.
     pub(crate) fn retry(&mut self) {
+        if let Some(producer) = &self.producer {
+            self.stuck.append(&mut producer.reports.resend.lock());
+        }
         while let Some(mut first) = self.stuck.pop_front() {
             let record = SinkRecord {
                 key: first.key.as_deref(),
@@ -296,7 +330,9 @@ impl SinkOutput {
                 Some(outgoing.delivery_opaque)
             }
             Err((error, outgoing)) => {
-                producer.reports.failed(&error, &outgoing.delivery_opaque);
+                producer
+                    .reports
+                    .failed(&error, record, outgoing.delivery_opaque);
                 None
             }
         }
@@ -330,13 +366,7 @@ impl Sinks for SinkOutput {
                 Some(back) => delivery = back,
             }
         }
-        self.stuck.push_back(Stuck {
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.to_vec(),
-            timestamp_ms: record.timestamp_ms,
-            source: record.source.to_owned(),
-            delivery,
-        });
+        self.stuck.push_back(Stuck::new(record, delivery));
     }
 
     fn refuse(&mut self, sink: &Sink, why: SinkRefusal) {
@@ -374,6 +404,7 @@ mod tests {
                 true,
                 Fate::Refused(SinkRefusal::Refused),
             ),
+            (Code::InvalidDifferentRecord, true, Fate::Resend),
             (Code::OutOfOrderSequenceNumber, true, Fate::Again),
             (Code::Fatal, true, Fate::Again),
             (Code::Unknown, true, Fate::Again),
