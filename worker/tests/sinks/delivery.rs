@@ -11,7 +11,7 @@ use clickstream_testkit::process::Program;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
-use crate::bed::{Sink, numbers, of, put, standing, start, until};
+use crate::bed::{Sink, Sunk, numbers, of, put, standing, start, until};
 use crate::common::{LIMIT, PARTITIONS, assert_exactly, revision};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
