@@ -113,7 +113,10 @@ pub struct KafkaSink {
     /// Its name. Not a topic that the pipeline reads or writes itself. With another name matches go there from then on;
     /// the former topic stays as it is.
     #[schemars(length(min = 1, max = 249), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
-    #[x_kube(validation = ("self != '.' && self != '..'", "no topic is called `.` or `..`"))]
+    #[x_kube(
+        validation = ("self != '.' && self != '..'", "no topic is called `.` or `..`"),
+        validation = ("!self.startsWith('__')", "a topic that begins with `__` is Kafka's own")
+    )]
     pub topic: String,
     /// Who creates and alters it.
     #[serde(default = "external")]
@@ -151,8 +154,8 @@ fn sink_reclaim_policy(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "enum": ["Retain", "Delete"],
-        "description": "What happens to it when the query is deleted. Retain: it stays. Delete: it is deleted; deleting \
-                        the query waits for that while Kafka cannot be reached, unless its namespace is being deleted \
+        "description": "What happens to it when the query is deleted. Retain: it stays. Delete: it is deleted, if it \
+                        was made for this query; deleting the query waits for that while Kafka cannot be reached, unless its namespace is being deleted \
                         or the annotation `clickstream.dev/abandon: \"true\"` is set."
     })
 }
@@ -202,6 +205,9 @@ pub struct QueryStatus {
     /// Matches per second, rounded, such as `35/s`; refreshed at most every 30 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub match_rate: Option<String>,
+    /// The sink's topic, if the operator made it for this query: only such a topic is deleted with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_topic: Option<String>,
     /// Where it can be watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,

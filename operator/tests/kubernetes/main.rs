@@ -6,3 +6,4 @@ mod bed;
 mod pipeline;
 mod query;
 mod refusals;
+mod sink;
