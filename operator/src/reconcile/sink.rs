@@ -25,7 +25,7 @@ use super::{CALL_LIMIT, chain};
 use crate::kafka::{Admin, AdminError, Topic};
 
 /// Stands on queries whose topic goes with them.
-pub const FINALIZER: &str = "clickstream.dev/sink-topic";
+const FINALIZER: &str = "clickstream.dev/sink-topic";
 /// So that the brokers decide how many partitions a topic gets.
 const BROKERS_DEFAULT: i32 = -1;
 
