@@ -6,7 +6,7 @@ fn committed_definitions_are_those_of_the_types() {
     for (name, crd) in clickstream_resources::crds() {
         let committed = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
         assert!(
-            committed == serde_yaml::to_string(&crd).unwrap(),
+            committed == clickstream_resources::quoted(&serde_yaml::to_string(&crd).unwrap()),
             "crds/{name} is not what the types say; run `cargo run -p clickstream-resources --example crds`"
         );
     }
