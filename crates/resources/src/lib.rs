@@ -30,7 +30,9 @@ pub use pipeline::{
     PostgresStatus, QueriesStatus, ReclaimPolicy, ScalingMode, Scram, ScramMechanism, SecretRef,
     SourceTopic, Tls, UriRef, Worker, WorkerScaling, WorkerStatus,
 };
-pub use query::{ClickstreamQuery, ClickstreamQuerySpec, PipelineRef, Programmed, QueryStatus};
+pub use query::{
+    ClickstreamQuery, ClickstreamQuerySpec, KafkaSink, PipelineRef, Programmed, QueryStatus, Sink,
+};
 pub use value::{Resources, Span};
 
 /// The API group.

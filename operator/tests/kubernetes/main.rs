@@ -9,3 +9,4 @@ mod pipeline;
 mod query;
 mod refusals;
 mod scaling;
+mod sink;
