@@ -3,7 +3,7 @@
 //! # Expected flow
 //! 1. Every few seconds all pods of a component are asked for their metrics ([`scrape`]).
 //! 2. Two answers give the load, and the load how many are needed ([`load`]).
-//! 3. Bounds, steps and times make the next number of it ([`step`]).
+//! 3. Bounds, steps and times make the next number of it ([`mod@step`]).
 //!
 //! # Guarantees
 //! What is not known changes nothing. What is remembered is bounded and may be lost: after a restart the status tells
