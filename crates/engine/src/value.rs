@@ -5,9 +5,11 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use crate::convert;
+use crate::fault::Fault;
 use crate::kind::Type;
 use crate::limits;
 use crate::literal::{Literal, write_string};
+use crate::tree::Operator;
 
 /// A value. Cloning is cheap: texts are borrowed or shared, lists and maps shared.
 #[derive(Clone, Debug)]

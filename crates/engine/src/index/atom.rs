@@ -27,7 +27,7 @@ pub(super) enum Asks<'n> {
     Order(Operator, &'n str),
     /// The last is the symbol it is found by, if it can be.
     Text(TextOp, &'n str, bool, Option<u32>),
-    /// The last are texts inside of the text one of which it is found by, if there are any.
+    /// The last are what it is found by if it has to match: texts inside of the text, or else itself.
     Matches(&'n Arc<Regular>, bool, Vec<u32>),
     Member(Vec<u32>, bool),
     Size(Operator, i64),
@@ -59,19 +59,19 @@ impl<'n> Atom<'n> {
                 Asks::Text(operation, text, want, symbol)
             }
             Op::Matches(regular, want) => {
-                let parts = if want {
-                    required(regular.pattern())
-                } else {
-                    None
+                let pattern = regular.pattern();
+                let mut intern = |role, text| symbols.intern(slot, role, &Key::Text(text));
+                let found = match required(pattern) {
+                    _ if !want => Vec::new(),
+                    Some(mut parts) => {
+                        parts.sort_unstable();
+                        parts.dedup();
+                        let parts = parts.iter();
+                        parts.map(|part| intern(Role::Part, part)).collect()
+                    }
+                    None => vec![intern(Role::Pattern, pattern.as_bytes())],
                 };
-                let mut parts: Vec<u32> = parts
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|part| symbols.intern(slot, Role::Part, &Key::Text(part)))
-                    .collect();
-                parts.sort_unstable();
-                parts.dedup();
-                Asks::Matches(regular, want, parts)
+                Asks::Matches(regular, want, found)
             }
             Op::Member(constants, want) => Asks::Member(all(Role::Element, constants), want),
             Op::Size(operator, size) => Asks::Size(operator, size),
@@ -93,8 +93,13 @@ impl<'n> Atom<'n> {
     }
 
     /// Whether an event that has one of [`symbols`](Self::symbols) passes.
-    pub(super) fn is_found_exactly(&self) -> bool {
-        !matches!(self.asks, Asks::Matches(..))
+    pub(super) fn is_found_exactly(&self, symbols: &Symbols) -> bool {
+        match &self.asks {
+            Asks::Matches(_, _, found) => found
+                .iter()
+                .all(|&symbol| symbols.role(symbol) == Role::Pattern),
+            _ => true,
+        }
     }
 }
 

@@ -1,26 +1,57 @@
-//! Filters none of whose clauses is rare: bits, 512 filters at a time.
+//! Filters none of whose clauses is rare: bits, [`PAGE`] filters at a time.
 //!
-//! A *page* holds 512 of them, and for each *dimension* that one of them constrains, and each *class* of its
-//! values, a row of bits: which of the 512 accept it, those that do not care included. An event has one class
-//! in each dimension; the rows of its classes and-ed leave few filters, which are then tested. Filters that
-//! constrain the same fields to the same values are put side by side, so that most pages end at an empty row.
+//! An event has one *class* in each *dimension*, which is a field that a filter constrains: the value that it
+//! has there, or the bucket of its number. A *page* holds the filters side by side, and for each dimension that
+//! one of them constrains a row of bits: which of them do not care. Which of them accept a class besides is
+//! another row, kept only where there is one. Rows and-ed over the dimensions leave few filters, which are then
+//! tested.
+//!
+//! Filters that constrain the same fields to the same values are put side by side, so that an event's classes
+//! are accepted in few pages. The [`Directory`] tells which, without a look at the others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::cover::{Accepts, Constraint};
 use super::event::Event;
 use super::postings::Entry;
 use crate::extract::SlotKind;
 
-const PAGE: usize = 512;
+const WORDS: usize = 2;
+const PAGE: usize = WORDS * 64;
 
-/// One bit for each filter of a page; a cache line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(align(64))]
-struct Row([u64; PAGE / 64]);
+/// One bit for each filter of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Row([u64; WORDS]);
 
-/// In place of a row without bits.
-const EMPTY: u32 = u32::MAX;
+impl Row {
+    const ALL: Row = Row([u64::MAX; WORDS]);
+
+    fn set(&mut self, at: usize) {
+        self.0[at / 64] |= 1 << (at % 64);
+    }
+
+    fn or(mut self, other: Row) -> Self {
+        for (word, other) in self.0.iter_mut().zip(other.0) {
+            *word |= other;
+        }
+        self
+    }
+
+    fn and(mut self, other: Row) -> Self {
+        for (word, other) in self.0.iter_mut().zip(other.0) {
+            *word &= other;
+        }
+        self
+    }
+
+    fn is_empty(self) -> bool {
+        self.0.iter().all(|&word| word == 0)
+    }
+
+    fn count(self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+}
 
 /// Most buckets of numbers of a field.
 const MAX_BUCKETS: usize = 64;
@@ -32,8 +63,8 @@ pub(super) struct Broad {
     classes: Vec<u32>,
     pages: Vec<Page>,
     page_dimensions: Vec<PageDimension>,
-    /// For each class of a page's dimension its row.
-    tables: Vec<u32>,
+    directory: Directory,
+    /// Of each class, by page.
     rows: Vec<Row>,
     entries: Vec<Entry>,
 }
@@ -43,6 +74,8 @@ pub(super) struct Broad {
 struct Dimension {
     slot: usize,
     kind: Kind,
+    /// The number of its first class; the others follow.
+    first: u32,
     classes: usize,
 }
 
@@ -59,7 +92,7 @@ const UNREACHABLE: usize = 1;
 const OTHER: usize = 2;
 const FIRST_SYMBOL: usize = 3;
 
-/// A range of `page_dimensions`; the page's filters are the 512 at its place.
+/// A range of `page_dimensions`; the page's filters are those at its place.
 #[derive(Clone, Copy, Debug)]
 struct Page {
     first: u32,
@@ -69,7 +102,30 @@ struct Page {
 #[derive(Clone, Copy, Debug)]
 struct PageDimension {
     dimension: u32,
-    table: u32,
+    /// Who does not care whether there is a value, and which.
+    careless: Row,
+    /// Who does not care which value it is.
+    any: Row,
+}
+
+/// Bits for pages, so many words a class.
+#[derive(Debug, Default)]
+struct Directory {
+    words: usize,
+    /// Where filters accept this class in particular.
+    special: Vec<u64>,
+    /// For each word of `special` how many rows there are before its own.
+    before: Vec<u32>,
+    /// For each dimension where filters accept every class, and where they accept every one of a value.
+    careless: Vec<u64>,
+    any: Vec<u64>,
+}
+
+/// What an event is in a dimension.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Class {
+    number: u32,
+    is_there: bool,
 }
 
 /// A filter to be put into pages.
@@ -89,9 +145,13 @@ impl Broad {
         };
         let mut placed = broad.place(candidates);
         placed.sort_by_cached_key(|(_, constraints)| broad.order(constraints));
-        for page in placed.chunks(PAGE) {
-            broad.add_page(page);
+        // By class and page.
+        let mut special: BTreeMap<(u32, u32), Row> = BTreeMap::new();
+        for (page, filters) in (0..).zip(placed.chunks(PAGE)) {
+            broad.add_page(page, filters, &mut special);
         }
+        broad.directory = Directory::new(&broad, &special);
+        broad.rows = special.into_values().collect();
         broad.entries = placed.into_iter().map(|(entry, _)| entry).collect();
         broad
     }
@@ -101,7 +161,7 @@ impl Broad {
         self.classes.capacity() * 4
             + self.pages.capacity() * size_of::<Page>()
             + self.page_dimensions.capacity() * size_of::<PageDimension>()
-            + self.tables.capacity() * 4
+            + self.directory.bytes()
             + self.rows.capacity() * size_of::<Row>()
             + self.entries.capacity() * size_of::<Entry>()
     }
@@ -139,6 +199,7 @@ impl Broad {
             .map(|(slot, classes)| Dimension {
                 slot,
                 kind: Kind::Values,
+                first: 0,
                 classes,
             })
             .collect();
@@ -147,6 +208,7 @@ impl Broad {
                 let cuts = cuts(bounds);
                 Dimension {
                     slot,
+                    first: 0,
                     classes: cuts.len() + 2,
                     kind: Kind::Numbers(cuts),
                 }
@@ -159,6 +221,11 @@ impl Broad {
                 dimension.slot,
             )
         });
+        let mut first = 0;
+        for dimension in &mut self.dimensions {
+            dimension.first = first;
+            first += dimension.classes as u32;
+        }
         let numbers: HashMap<(usize, bool), u32> = (0..)
             .zip(&self.dimensions)
             .map(|(at, dimension)| {
@@ -205,131 +272,119 @@ impl Broad {
             .collect()
     }
 
-    fn add_page(&mut self, page: &[Placed]) {
-        let first = self.page_dimensions.len() as u32;
-        let mut used: Vec<u32> = page
-            .iter()
-            .flat_map(|(_, constraints)| constraints.iter().map(|(dimension, _)| *dimension))
-            .collect();
-        used.sort_unstable();
-        used.dedup();
-        let mut found = Vec::with_capacity(used.len());
-        for dimension in used {
-            let table = self.tables.len() as u32;
-            let careless = self.add_table(dimension, page);
-            found.push((careless, PageDimension { dimension, table }));
+    fn add_page(
+        &mut self,
+        page: u32,
+        filters: &[Placed],
+        special: &mut BTreeMap<(u32, u32), Row>,
+    ) {
+        let first = self.page_dimensions.len();
+        let mut found: BTreeMap<u32, PageDimension> = BTreeMap::new();
+        for (at, (_, constraints)) in filters.iter().enumerate() {
+            for (number, accepts) in constraints {
+                let dimension = &self.dimensions[*number as usize];
+                // At first who does care.
+                let found = found.entry(*number).or_insert(PageDimension {
+                    dimension: *number,
+                    careless: Row::default(),
+                    any: Row::default(),
+                });
+                found.careless.set(at);
+                let mut accept = |class: usize| {
+                    let class = dimension.first + class as u32;
+                    special.entry((class, page)).or_default().set(at);
+                };
+                match (accepts, &dimension.kind) {
+                    (Accepts::Present, _) => continue,
+                    (Accepts::Missing, _) => accept(MISSING),
+                    (Accepts::Symbols(symbols), _) => symbols
+                        .iter()
+                        .for_each(|&symbol| accept(self.classes[symbol as usize] as usize)),
+                    (Accepts::Interval(low, high), Kind::Numbers(cuts)) => {
+                        let first = cuts.partition_point(|cut| cut <= low);
+                        let last = cuts.partition_point(|cut| cut <= high);
+                        (first..=last).for_each(|bucket| accept(1 + bucket));
+                    }
+                    // Intervals have dimensions of their own.
+                    (Accepts::Interval(..), Kind::Values) => continue,
+                }
+                found.any.set(at);
+            }
         }
-        // Where few do not care, rows are empty soonest.
-        found.sort_by_key(|(careless, _)| *careless);
-        self.page_dimensions
-            .extend(found.into_iter().map(|(_, dimension)| dimension));
+        let mut all = Row::default();
+        (0..filters.len()).for_each(|at| all.set(at));
+        for mut found in found.into_values() {
+            for row in [&mut found.careless, &mut found.any] {
+                for (word, all) in row.0.iter_mut().zip(all.0) {
+                    *word = all & !*word;
+                }
+            }
+            self.page_dimensions.push(found);
+        }
+        // Where few do not care, nothing is left soonest.
+        self.page_dimensions[first..].sort_by_key(|found| found.any.count());
         self.pages.push(Page {
-            first,
+            first: first as u32,
             end: self.page_dimensions.len() as u32,
         });
     }
 
-    /// Adds the rows of a page's dimension; how many filters of the page do not care for it.
-    fn add_table(&mut self, dimension: u32, page: &[Placed]) -> u32 {
-        let Dimension { kind, classes, .. } = &self.dimensions[dimension as usize];
-        let set = |row: &mut Row, at: usize| row.0[at / 64] |= 1 << (at % 64);
-        let (mut careless, mut present, mut missing) =
-            (Row::default(), Row::default(), Row::default());
-        let mut special: HashMap<usize, Row> = HashMap::new();
-        for (at, (_, constraints)) in page.iter().enumerate() {
-            let accepts = constraints.iter().find(|(other, _)| *other == dimension);
-            match (accepts.map(|(_, accepts)| accepts), kind) {
-                (None, _) => set(&mut careless, at),
-                (Some(Accepts::Present), _) => set(&mut present, at),
-                (Some(Accepts::Missing), _) => set(&mut missing, at),
-                (Some(Accepts::Symbols(symbols)), _) => {
-                    for &symbol in symbols {
-                        let class = self.classes[symbol as usize] as usize;
-                        set(special.entry(class).or_default(), at);
-                    }
-                }
-                (Some(Accepts::Interval(low, high)), Kind::Numbers(cuts)) => {
-                    let first = cuts.partition_point(|cut| cut <= low);
-                    let last = cuts.partition_point(|cut| cut <= high);
-                    for bucket in first..=last {
-                        set(special.entry(1 + bucket).or_default(), at);
-                    }
-                }
-                // Intervals have dimensions of their own.
-                (Some(Accepts::Interval(..)), Kind::Values) => set(&mut careless, at),
-            }
-        }
-        let numbers = matches!(kind, Kind::Numbers(_));
-        let classes = *classes;
-        let mut common: HashMap<Row, u32> = HashMap::new();
-        for class in 0..classes {
-            let mut row = careless;
-            let others = match class {
-                _ if numbers => Row::default(),
-                MISSING => missing,
-                UNREACHABLE => Row::default(),
-                _ => present,
-            };
-            let own = special.get(&class).copied().unwrap_or_default();
-            for ((row, others), own) in row.0.iter_mut().zip(others.0).zip(own.0) {
-                *row |= others | own;
-            }
-            let index = if row == Row::default() {
-                EMPTY
-            } else {
-                *common.entry(row).or_insert_with(|| {
-                    self.rows.push(row);
-                    self.rows.len() as u32 - 1
-                })
-            };
-            self.tables.push(index);
-        }
-        careless.0.iter().map(|word| word.count_ones()).sum()
-    }
-
     /// Calls `found` for every filter whose constraints the event may meet. `values` are the symbols of its
-    /// fields, `classes` room for as many numbers as there are [dimensions](Self::dimensions).
+    /// fields, `classes` room for as many classes as there are [dimensions](Self::dimensions).
     pub(super) fn each(
         &self,
         event: &Event<'_>,
         values: &[u32],
-        classes: &mut [u32],
+        classes: &mut [Class],
         mut found: impl FnMut(Entry),
     ) {
+        if self.pages.is_empty() {
+            return;
+        }
         for (class, dimension) in classes.iter_mut().zip(&self.dimensions) {
             *class = self.class(dimension, event, values);
         }
-        for (at, page) in self.pages.iter().enumerate() {
-            let mut left = Row([u64::MAX; PAGE / 64]);
-            let dimensions = &self.page_dimensions[page.first as usize..page.end as usize];
-            let met = dimensions.iter().all(|found| {
-                let class = classes[found.dimension as usize];
-                let row = self.tables[(found.table + class) as usize];
-                let Some(row) = self.rows.get(row as usize) else {
-                    return false;
-                };
-                for (left, row) in left.0.iter_mut().zip(row.0) {
-                    *left &= row;
-                }
-                true
-            });
-            if !met {
-                continue;
-            }
-            for (word, mut bits) in left.0.into_iter().enumerate() {
-                while bits != 0 {
-                    let bit = bits.trailing_zeros() as usize;
-                    bits &= bits - 1;
-                    // Past the last page's filters all rows are empty, unless the page has no dimension.
-                    if let Some(entry) = self.entries.get(at * PAGE + word * 64 + bit) {
-                        found(*entry);
+        let classes = &classes[..self.dimensions.len()];
+        for word in 0..self.directory.words {
+            let mut pages = self.directory.pages(word, classes);
+            while pages != 0 {
+                let page = word * 64 + pages.trailing_zeros() as usize;
+                pages &= pages - 1;
+                let left = self.left(page, classes);
+                for (word, mut bits) in left.0.into_iter().enumerate() {
+                    while bits != 0 {
+                        let bit = bits.trailing_zeros() as usize;
+                        bits &= bits - 1;
+                        found(self.entries[page * PAGE + word * 64 + bit]);
                     }
                 }
             }
         }
     }
 
-    fn class(&self, dimension: &Dimension, event: &Event<'_>, values: &[u32]) -> u32 {
+    /// Which filters of a page accept these classes.
+    fn left(&self, page: usize, classes: &[Class]) -> Row {
+        let Page { first, end } = self.pages[page];
+        let mut left = Row::ALL;
+        for found in &self.page_dimensions[first as usize..end as usize] {
+            let class = classes[found.dimension as usize];
+            let mut row = if class.is_there {
+                found.any
+            } else {
+                found.careless
+            };
+            if let Some(special) = self.directory.row(class, page) {
+                row = row.or(self.rows[special]);
+            }
+            left = left.and(row);
+            if left.is_empty() {
+                break;
+            }
+        }
+        left
+    }
+
+    fn class(&self, dimension: &Dimension, event: &Event<'_>, values: &[u32]) -> Class {
         let class = match &dimension.kind {
             Kind::Values => match event.kind(dimension.slot) {
                 SlotKind::Missing => MISSING,
@@ -348,7 +403,85 @@ impl Broad {
                 }
             }
         };
-        class as u32
+        Class {
+            number: dimension.first + class as u32,
+            is_there: class >= OTHER || matches!(dimension.kind, Kind::Numbers(_)),
+        }
+    }
+}
+
+impl Directory {
+    fn new(broad: &Broad, special: &BTreeMap<(u32, u32), Row>) -> Self {
+        let words = broad.pages.len().div_ceil(64);
+        let classes: usize = broad.dimensions.iter().map(|found| found.classes).sum();
+        let mut directory = Self {
+            words,
+            special: vec![0; classes * words],
+            before: vec![0; classes * words],
+            // Pages that do not know a dimension do not care for it.
+            careless: vec![u64::MAX; broad.dimensions.len() * words],
+            any: vec![u64::MAX; broad.dimensions.len() * words],
+        };
+        for &(class, page) in special.keys() {
+            directory.special[class as usize * words + page as usize / 64] |= 1 << (page % 64);
+        }
+        let mut rows = 0;
+        for (before, special) in directory.before.iter_mut().zip(&directory.special) {
+            *before = rows;
+            rows += special.count_ones();
+        }
+        for (number, page) in broad.pages.iter().enumerate() {
+            for found in &broad.page_dimensions[page.first as usize..page.end as usize] {
+                let word = found.dimension as usize * words + number / 64;
+                for (row, bits) in [
+                    (found.careless, &mut directory.careless[word]),
+                    (found.any, &mut directory.any[word]),
+                ] {
+                    if row.is_empty() {
+                        *bits &= !(1 << (number % 64));
+                    }
+                }
+            }
+        }
+        if let (Some(last), true) = (words.checked_sub(1), broad.pages.len() % 64 > 0) {
+            // There are no pages behind the last one.
+            let none = u64::MAX << (broad.pages.len() % 64);
+            for bits in directory.any[last..].iter_mut().step_by(words) {
+                *bits &= !none;
+            }
+            for bits in directory.careless[last..].iter_mut().step_by(words) {
+                *bits &= !none;
+            }
+        }
+        directory
+    }
+
+    fn bytes(&self) -> usize {
+        (self.special.capacity() + self.careless.capacity() + self.any.capacity()) * 8
+            + self.before.capacity() * 4
+    }
+
+    /// The pages of a word in which every class is accepted by some filter.
+    fn pages(&self, word: usize, classes: &[Class]) -> u64 {
+        let mut pages = u64::MAX;
+        for (dimension, class) in classes.iter().enumerate() {
+            let all = if class.is_there {
+                &self.any
+            } else {
+                &self.careless
+            };
+            pages &= all[dimension * self.words + word]
+                | self.special[class.number as usize * self.words + word];
+        }
+        pages
+    }
+
+    /// The row of a class's own filters in a page.
+    fn row(&self, class: Class, page: usize) -> Option<usize> {
+        let word = class.number as usize * self.words + page / 64;
+        let (special, bit) = (self.special[word], 1 << (page % 64));
+        let before = (special & (bit - 1)).count_ones();
+        (special & bit != 0).then(|| (self.before[word] + before) as usize)
     }
 }
 

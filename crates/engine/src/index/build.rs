@@ -111,11 +111,14 @@ impl Found {
             let program = self.programs.add(&formula);
             return self.scan.push(Entry::new(number, program, false, exact));
         };
-        let is_value = |access: &Access| matches!(access, Access::Symbol(symbol) if symbols.role(*symbol) == Role::Value);
+        let is_single = |access: &Access| {
+            matches!(access, Access::Symbol(symbol)
+                if matches!(symbols.role(*symbol), Role::Value | Role::Pattern))
+        };
         let broad = matches!(cover.accesses.as_slice(), [Access::Broad(_)]);
-        // A field has one value, which is found once.
+        // A field has one value, which is found once, as is each pattern.
         let one_field = cover.tested.is_some() || cover.accesses.len() == 1;
-        let once = broad || one_field && cover.accesses.iter().all(is_value);
+        let once = broad || one_field && cover.accesses.iter().all(is_single);
         let program = match (formula, cover.tested) {
             (Formula::All(mut parts), Some(tested)) => {
                 parts.remove(tested);
@@ -129,7 +132,7 @@ impl Found {
                 let left = untold(vec![Formula::Test(atom)]);
                 self.programs.add(&left)
             }
-            (Formula::Test(atom), _) if atom.is_found_exactly() => ALWAYS,
+            (Formula::Test(atom), _) if atom.is_found_exactly(symbols) => ALWAYS,
             (formula, _) => self.programs.add(&formula),
         };
         let entry = Entry::new(number, program, !once, exact);
@@ -170,7 +173,7 @@ fn texts(entries: &mut Vec<(u32, Entry)>, scan: &mut Vec<Entry>, symbols: &Symbo
     let searched = |symbol: u32| {
         matches!(
             symbols.role(symbol),
-            Role::Prefix | Role::Suffix | Role::Part
+            Role::Prefix | Role::Suffix | Role::Part | Role::Pattern
         )
     };
     let found = entries

@@ -89,6 +89,7 @@ impl Frequencies {
             Role::Element => 0.01,
             Role::Prefix | Role::Suffix => 0.1 / symbols.text(symbol).len().max(1) as f64,
             Role::Part => 0.2 / symbols.text(symbol).len().max(1) as f64,
+            Role::Pattern => 0.2,
         }
     }
 }
@@ -151,7 +152,7 @@ pub(super) fn cover(
             for (at, part) in parts.iter().enumerate() {
                 let found = match part {
                     Formula::Test(atom) => by_symbols(atom).map(|cover| Cover {
-                        tested: atom.is_found_exactly().then_some(at),
+                        tested: atom.is_found_exactly(symbols).then_some(at),
                         ..cover
                     }),
                     part => cover(part, frequencies, symbols).map(|cover| Cover {

@@ -28,7 +28,7 @@ pub(crate) use event::Fields;
 pub(crate) use paths::Paths;
 pub(crate) use trees::Trees;
 
-use broad::Broad;
+use broad::{Broad, Class};
 use event::Event;
 use postings::{Entry, Postings};
 use program::{Known, Programs};
@@ -63,7 +63,7 @@ pub(crate) struct Work {
     /// The symbol of the value in each slot.
     values: Vec<u32>,
     /// Of the broad filters' dimensions.
-    classes: Vec<u32>,
+    classes: Vec<Class>,
     /// For each filter the last event in which it was found, if it can be found twice.
     marks: Vec<u32>,
     /// For each text of a field the last event that had it.
@@ -213,7 +213,7 @@ impl Segment {
             }
         }
         if classes.len() < self.broad.dimensions() {
-            classes.resize(self.broad.dimensions(), 0);
+            classes.resize(self.broad.dimensions(), Class::default());
         }
         self.broad.each(&event, values, classes, &mut test);
         self.scan.iter().copied().for_each(&mut test);

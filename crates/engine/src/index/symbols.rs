@@ -16,6 +16,8 @@ pub(super) enum Role {
     Suffix,
     /// A text inside of its text. Found by the field's automaton, not here.
     Part,
+    /// A regular expression that its text matches. Found by the field's automata, not here.
+    Pattern,
 }
 
 /// A dictionary: field, role and value to a number, dense from 0.
@@ -178,7 +180,8 @@ impl Symbols {
             1 => Role::Element,
             2 => Role::Prefix,
             3 => Role::Suffix,
-            _ => Role::Part,
+            4 => Role::Part,
+            _ => Role::Pattern,
         }
     }
 
