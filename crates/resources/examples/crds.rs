@@ -1,12 +1,15 @@
-//! Writes the custom resource definitions into `crds/`.
+//! Writes the custom resource definitions into `crds/` and into the Helm chart.
 
 use std::path::Path;
 
 fn main() -> anyhow::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
-    std::fs::create_dir_all(&folder)?;
-    for (name, crd) in clickstream_resources::crds() {
-        std::fs::write(folder.join(name), serde_yaml::to_string(&crd)?)?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for folder in ["crds", "charts/clickstream/files/crds"] {
+        let folder = root.join(folder);
+        std::fs::create_dir_all(&folder)?;
+        for (name, crd) in clickstream_resources::crds() {
+            std::fs::write(folder.join(name), serde_yaml::to_string(&crd)?)?;
+        }
     }
     Ok(())
 }

@@ -148,12 +148,25 @@ impl Kubernetes {
     /// # Errors
     /// When it refuses them.
     pub fn apply_crds(&self) -> Result<()> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
-        self.apply(&folder, &["--server-side"])?;
+        self.define(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds"))
+    }
+
+    /// As [`Kubernetes::apply_crds`], of the Prometheus Operator's kinds PodMonitor and PrometheusRule.
+    ///
+    /// # Errors
+    /// When Go is missing or cannot fetch them.
+    pub fn apply_monitoring_crds(&self) -> Result<()> {
+        programs::monitoring()?
+            .iter()
+            .try_for_each(|file| self.define(file))
+    }
+
+    fn define(&self, folder: &Path) -> Result<()> {
+        self.apply(folder, &["--server-side"])?;
         let mut wait = self.kubectl();
         wait.args(["wait", "--for=condition=Established", "--timeout=60s"])
             .arg("-f")
-            .arg(&folder);
+            .arg(folder);
         let output = wait.output()?;
         ensure!(
             output.status.success(),

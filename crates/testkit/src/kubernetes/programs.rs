@@ -1,4 +1,4 @@
-//! Kubernetes, CoreDNS and Helm as programs: built by Go once, which takes minutes, and kept in
+//! Kubernetes, CoreDNS and Helm as programs, and definitions of others: by Go once, which takes minutes, and kept in
 //! `${XDG_CACHE_HOME:-$HOME/.cache}/clickstream/`.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,6 +13,8 @@ use crate::kafka::{cache, require};
 const KUBERNETES: (&str, &str) = ("1.34", "1.34.2");
 const COREDNS: &str = "1.12.4";
 const HELM: &str = "4.0.0";
+const MONITORING: &str = "0.79.2";
+const MONITORING_KINDS: [&str; 2] = ["podmonitors", "prometheusrules"];
 
 /// What the one program of Kubernetes is called by, and so is.
 const COMPONENTS: [&str; 7] = [
@@ -62,6 +64,7 @@ pub(super) fn coredns() -> Result<PathBuf> {
             .args(["install", "-trimpath", "-ldflags=-s -w"])
             .arg(format!("github.com/coredns/coredns@v{COREDNS}"))
             .env("GOBIN", folder))
+        .map(drop)
     })?;
     Ok(folder.join("coredns"))
 }
@@ -81,8 +84,26 @@ pub(super) fn helm() -> Result<PathBuf> {
             .arg(format!("-ldflags=-s -w {}", variables.join(" ")))
             .arg(format!("helm.sh/helm/v4/cmd/helm@v{HELM}"))
             .env("GOBIN", folder))
+        .map(drop)
     })?;
     Ok(folder.join("helm"))
+}
+
+/// Definitions of the Prometheus Operator's kinds PodMonitor and PrometheusRule, as files.
+pub(super) fn monitoring() -> Result<[PathBuf; 2]> {
+    let folder = kept(&format!("prometheus-operator-{MONITORING}"), |folder| {
+        let module = format!("github.com/prometheus-operator/prometheus-operator@v{MONITORING}");
+        let said = go(Command::new("go").args(["mod", "download", "-json", &module]))?;
+        let said: serde_json::Value = serde_json::from_slice(&said)?;
+        let module = said["Dir"].as_str().context("`go` does not say where")?;
+        for kind in MONITORING_KINDS {
+            let from = Path::new(module).join("example/prometheus-operator-crd");
+            let bytes = std::fs::read(from.join(format!("monitoring.coreos.com_{kind}.yaml")))?;
+            std::fs::write(folder.join(format!("{kind}.yaml")), bytes)?;
+        }
+        Ok(())
+    })?;
+    Ok(MONITORING_KINDS.map(|kind| folder.join(format!("{kind}.yaml"))))
 }
 
 /// Where this repository has what is ours of a test cluster.
@@ -115,15 +136,17 @@ fn kept(name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> 
     Ok(folder)
 }
 
-fn go(command: &mut Command) -> Result<()> {
+/// Runs Go and returns what it prints.
+fn go(command: &mut Command) -> Result<Vec<u8>> {
     let built = command
         .env("CGO_ENABLED", "0")
         .output()
         .context("cannot run `go`")?;
     ensure!(
         built.status.success(),
-        "Go cannot build: {}",
+        "Go cannot build: {}{}",
+        String::from_utf8_lossy(&built.stdout),
         String::from_utf8_lossy(&built.stderr)
     );
-    Ok(())
+    Ok(built.stdout)
 }

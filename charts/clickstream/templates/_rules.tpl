@@ -1,0 +1,55 @@
+{{/* What the operator may do in a namespace where it works. */}}
+{{- define "clickstream.rules" -}}
+# What it works for. A pipeline's metadata is patched for its finalizer, which it has only while Kafka's topic is to be
+# deleted with it.
+- apiGroups: [clickstream.dev]
+  resources: [clickstreampipelines]
+  verbs: [get, list, watch, patch]
+- apiGroups: [clickstream.dev]
+  resources: [clickstreamqueries]
+  verbs: [get, list, watch]
+# Only the operator writes what has become of them.
+- apiGroups: [clickstream.dev]
+  resources: [clickstreampipelines/status, clickstreamqueries/status]
+  verbs: [patch]
+# Where owners may only be named by who may change their finalizers (OwnerReferencesPermissionEnforcement).
+- apiGroups: [clickstream.dev]
+  resources: [clickstreampipelines/finalizers]
+  verbs: [update]
+# Workers and handlers. Server-side apply is a patch, and a create where there is nothing yet.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+# Their settings, addresses and identities.
+- apiGroups: [""]
+  resources: [configmaps, services, serviceaccounts]
+  verbs: [get, list, watch, create, patch, delete]
+# How many of them may be away at once.
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# Who may talk to them and by which name they are reached from outside, for pipelines that ask for it.
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies, ingresses]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, create, patch, delete]
+# Where their metrics are, which scaling reads.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+# Addresses and passwords of Kafka and PostgreSQL. Only those that a pipeline names are read; of the others the
+# metadata is watched, to see changes, which takes the same verbs.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch]
+# Whether a namespace is being deleted, and whether its labels admit its queries.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+# What happened, for `kubectl describe`.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
