@@ -299,7 +299,7 @@ fn check_machine() -> Result<()> {
     let user = Command::new("id").arg("-u").output()?.stdout;
     ensure!(
         user == b"0\n",
-        "a node needs root: run this test as root, in a machine of its own if you like"
+        "a node needs root: run this test as root"
     );
     Ok(())
 }
