@@ -226,7 +226,11 @@ impl<'a> Value<'a> {
             (a, b) if a.is_number() && b.is_number() => {
                 compare_numbers(a, b).ok_or(Fault::NotANumber)
             }
-            (a, b) => Err(Fault::NoOverload(operator.as_str(), a.kind(), Some(b.kind()))),
+            (a, b) => Err(Fault::NoOverload(
+                operator.as_str(),
+                a.kind(),
+                Some(b.kind()),
+            )),
         }
     }
 

@@ -8,7 +8,8 @@ fn main() -> anyhow::Result<()> {
         let folder = root.join(folder);
         std::fs::create_dir_all(&folder)?;
         for (name, crd) in clickstream_resources::crds() {
-            std::fs::write(folder.join(name), serde_yaml::to_string(&crd)?)?;
+            let yaml = clickstream_resources::quoted(&serde_yaml::to_string(&crd)?);
+            std::fs::write(folder.join(name), yaml)?;
         }
     }
     Ok(())

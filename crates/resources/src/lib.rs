@@ -49,6 +49,21 @@ pub fn crds() -> [(&'static str, CustomResourceDefinition); 2] {
     .map(|(name, crd)| (name, without_null(crd)))
 }
 
+/// `yaml` with quotes around words that kubectl, which reads YAML 1.1, would take for `true` or `false`.
+#[must_use]
+pub fn quoted(yaml: &str) -> String {
+    const WORDS: [&str; 8] = ["Off", "On", "No", "Yes", "off", "on", "no", "yes"];
+    let line = |line: &str| {
+        let text = line.trim_start();
+        let item = text.strip_prefix("- ").or(text.strip_prefix("default: "));
+        match item.filter(|item| WORDS.contains(item)) {
+            Some(word) => format!("{}'{word}'\n", &line[..line.len() - word.len()]),
+            None => format!("{line}\n"),
+        }
+    };
+    yaml.lines().map(line).collect()
+}
+
 /// Fields that may be left out come as `nullable`, which would have `null` count as given: for a field that is not, the
 /// API server drops a `null` before rules and defaults see it.
 #[expect(

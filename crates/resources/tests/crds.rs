@@ -6,10 +6,11 @@ fn committed_definitions_are_those_of_the_types() {
     for folder in ["crds", "charts/clickstream/files/crds"] {
         let crds = clickstream_resources::crds();
         for (name, crd) in &crds {
-            let committed =
-                std::fs::read_to_string(root.join(folder).join(name)).unwrap_or_default();
+            let file = root.join(folder).join(name);
+            let committed = std::fs::read_to_string(file).unwrap_or_default();
+            let made = clickstream_resources::quoted(&serde_yaml::to_string(crd).unwrap());
             assert!(
-                committed == serde_yaml::to_string(crd).unwrap(),
+                committed == made,
                 "{folder}/{name} is not what the types say; run `make crds`"
             );
         }

@@ -15,15 +15,21 @@ pub enum Waiting {
     FilteredTopic,
     /// The set of queries was read at least once.
     Registry,
+    /// The Kubernetes API answers.
+    Kubernetes,
+    /// The custom resources are defined there.
+    CustomResources,
 }
 
 impl Waiting {
-    const ALL: [Waiting; 5] = [
+    const ALL: [Waiting; 7] = [
         Waiting::Kafka,
         Waiting::Database,
         Waiting::Schema,
         Waiting::FilteredTopic,
         Waiting::Registry,
+        Waiting::Kubernetes,
+        Waiting::CustomResources,
     ];
 
     /// As written in `/readyz`.
@@ -34,6 +40,8 @@ impl Waiting {
             Waiting::Schema => "schema",
             Waiting::FilteredTopic => "filtered-topic",
             Waiting::Registry => "registry",
+            Waiting::Kubernetes => "kubernetes",
+            Waiting::CustomResources => "custom-resources",
         }
     }
 }

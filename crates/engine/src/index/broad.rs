@@ -272,12 +272,7 @@ impl Broad {
             .collect()
     }
 
-    fn add_page(
-        &mut self,
-        page: u32,
-        filters: &[Placed],
-        special: &mut BTreeMap<(u32, u32), Row>,
-    ) {
+    fn add_page(&mut self, page: u32, filters: &[Placed], special: &mut BTreeMap<(u32, u32), Row>) {
         let first = self.page_dimensions.len();
         let mut found: BTreeMap<u32, PageDimension> = BTreeMap::new();
         for (at, (_, constraints)) in filters.iter().enumerate() {

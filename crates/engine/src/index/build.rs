@@ -187,8 +187,8 @@ fn texts(entries: &mut Vec<(u32, Entry)>, scan: &mut Vec<Entry>, symbols: &Symbo
         let slot = symbols.slot(found[0]);
         let first = all.last().map_or(0, Texts::parts_so_far);
         match Texts::new(slot, found, symbols, first) {
-            Ok(texts) => all.push(texts),
-            Err(_) => entries.retain(|&(symbol, entry)| {
+            Some(texts) => all.push(texts),
+            None => entries.retain(|&(symbol, entry)| {
                 let stays = !searched(symbol) || symbols.slot(symbol) != slot;
                 if !stays {
                     scan.push(entry);

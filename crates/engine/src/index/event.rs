@@ -1,5 +1,8 @@
 //! One event as all segments look at it.
 
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
+
 use crate::compile::VALUE_LIMIT;
 use crate::extract::{Slot, SlotKind, Slots};
 
@@ -81,7 +84,7 @@ impl Key<'_> {
             Key::Null => 0x1d,
             Key::False => 0x2d,
             Key::True => 0x3d,
-            Key::Number(bits) => mix(bits ^ SEEDS[1], SEEDS[2]) | 1,
+            Key::Number(bits) => mix(bits ^ seeds()[1], seeds()[2]) | 1,
             Key::Text(text) => hash(text),
         }
     }
@@ -131,13 +134,15 @@ impl<'e> Event<'e> {
     }
 }
 
-/// Digits of pi: any odd, irregular numbers do.
-const SEEDS: [u64; 4] = [
-    0x243f_6a88_85a3_08d3,
-    0x1319_8a2e_0370_7345,
-    0xa409_3822_299f_31d1,
-    0x082e_fa98_ec4e_6c89,
-];
+/// Random for each process, so that nobody can write constants that fall into one place.
+fn seeds() -> &'static [u64; 4] {
+    static SEEDS: OnceLock<[u64; 4]> = OnceLock::new();
+    SEEDS.get_or_init(|| {
+        let random = RandomState::new();
+        // Odd ones spread better when they are multiplied.
+        std::array::from_fn(|at| random.hash_one(at) | 1)
+    })
+}
 
 /// Both halves of a product, so that every bit counts.
 pub(super) fn mix(a: u64, b: u64) -> u64 {
@@ -158,7 +163,8 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
             .map_or(0, |chunk| u32::from_le_bytes(*chunk).into())
     };
     let length = bytes.len();
-    let mut state = SEEDS[0] ^ length as u64;
+    let seeds = seeds();
+    let mut state = seeds[0] ^ length as u64;
     let (a, b) = match length {
         0 => (0, 0),
         1..4 => {
@@ -170,11 +176,11 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
         _ => {
             let mut at = 0;
             while at + 16 < length {
-                state = mix(word(at) ^ SEEDS[1] ^ state, word(at + 8) ^ SEEDS[2]);
+                state = mix(word(at) ^ seeds[1] ^ state, word(at + 8) ^ seeds[2]);
                 at += 16;
             }
             (word(length - 16), word(length - 8))
         }
     };
-    mix(a ^ SEEDS[3] ^ state, b ^ SEEDS[1]) | 1
+    mix(a ^ seeds[3] ^ state, b ^ seeds[1]) | 1
 }

@@ -18,6 +18,7 @@ mod cover;
 mod event;
 mod list;
 mod paths;
+mod patterns;
 mod postings;
 mod program;
 mod symbols;
@@ -68,6 +69,10 @@ pub(crate) struct Work {
     marks: Vec<u32>,
     /// For each text of a field the last event that had it.
     seen: Vec<u32>,
+    /// Patterns that a field's text matches.
+    matched: patterns::Found,
+    /// For each pattern that is tested the last event it was tested in, and whether it matched.
+    tested: Vec<(u32, bool)>,
     /// Numbers events, and segments within them.
     epoch: u32,
 }
@@ -126,18 +131,24 @@ impl Segment {
             classes,
             marks,
             seen,
+            matched,
+            tested,
             epoch,
         } = work;
         *epoch = epoch.wrapping_add(1);
         if *epoch == 0 {
             marks.fill(0);
             seen.fill(0);
+            tested.fill((0, false));
             *epoch = 1;
         }
         values.clear();
         values.resize(fields.len(), NO_SYMBOL);
         if marks.len() < self.len() {
             marks.resize(self.len(), 0);
+        }
+        if tested.len() < self.programs.patterns() {
+            tested.resize(self.programs.patterns(), (0, false));
         }
         for &slot in &self.values {
             let slot = slot as usize;
@@ -149,6 +160,8 @@ impl Segment {
         let mut known = Known {
             symbols: &self.symbols,
             values,
+            tested,
+            epoch: *epoch,
             unsure: false,
         };
         let mut failed = None;
@@ -191,9 +204,13 @@ impl Segment {
                 if seen.len() < texts.parts_so_far() {
                     seen.resize(texts.parts_so_far(), 0);
                 }
-                texts.each(text, &self.symbols, seen, *epoch, |symbol| {
+                let seen = (seen.as_mut_slice(), *epoch);
+                let read = texts.each(text, &self.symbols, seen, matched, |symbol| {
                     self.postings.of(symbol).iter().copied().for_each(&mut test);
                 });
+                if read.is_none() {
+                    return Err(Unreadable::NotJson);
+                }
             }
         }
         for &slot in &self.lists {

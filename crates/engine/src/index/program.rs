@@ -1,5 +1,6 @@
 //! What is left to test once a filter was found: a branching program.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use memchr::memmem;
@@ -21,6 +22,10 @@ pub(super) struct Programs {
     lists: Vec<u32>,
     /// Tests that do not fit into a step.
     rare: Vec<Rare>,
+    /// Where the test for a pattern of a field is among the rare ones, until all filters are there. They share
+    /// it, so that it runs once in an event.
+    made: HashMap<(usize, Box<str>, bool), u64>,
+    patterns: usize,
 }
 
 /// The program of a filter that needs no further test.
@@ -63,7 +68,8 @@ enum Rare {
     Number(Operator, Bound),
     Order(Operator, Box<[u8]>),
     Text(TextOp, Box<[u8]>, bool),
-    Matches(Arc<Regular>, bool),
+    /// The last is its number.
+    Matches(Arc<Regular>, bool, usize),
     /// Values, as [`Role::Element`].
     Member(Box<[u32]>, bool),
     Size(Operator, i64),
@@ -74,6 +80,10 @@ pub(super) struct Known<'k> {
     pub(super) symbols: &'k Symbols,
     /// The value's symbol for each slot.
     pub(super) values: &'k [u32],
+    /// For each pattern the last event it was tested in, and whether it passed.
+    pub(super) tested: &'k mut [(u32, bool)],
+    /// This one.
+    pub(super) epoch: u32,
     /// Set by a test that cannot tell, and is taken to hold.
     pub(super) unsure: bool,
 }
@@ -92,10 +102,16 @@ impl Programs {
             + texts.sum::<usize>()
     }
 
+    /// How many patterns are tested.
+    pub(super) fn patterns(&self) -> usize {
+        self.patterns
+    }
+
     pub(super) fn shrink(&mut self) {
         self.code.shrink_to_fit();
         self.lists.shrink_to_fit();
         self.rare.shrink_to_fit();
+        self.made = HashMap::new();
     }
 
     /// Whether the program at `start` accepts the event. A test that cannot tell sets `unsure`.
@@ -168,7 +184,7 @@ fn compares(operator: Operator, order: std::cmp::Ordering) -> bool {
 
 impl Rare {
     /// `None` if it cannot tell.
-    fn holds(&self, slot: usize, event: &Event<'_>, known: &Known<'_>) -> Option<bool> {
+    fn holds(&self, slot: usize, event: &Event<'_>, known: &mut Known<'_>) -> Option<bool> {
         Some(match self {
             Rare::Number(operator, bound) => {
                 let order = match (bound, event.integer(slot)) {
@@ -194,11 +210,15 @@ impl Rare {
                 };
                 found == *want
             }),
-            Rare::Matches(regular, want) => {
-                let Some(text) = event.text(slot) else {
-                    return Some(false);
-                };
-                regular.is_match(std::str::from_utf8(text).ok()?) == *want
+            Rare::Matches(regular, want, number) => {
+                if known.tested[*number].0 != known.epoch {
+                    let passes = match event.text(slot) {
+                        Some(text) => regular.is_match(std::str::from_utf8(text).ok()?) == *want,
+                        None => false,
+                    };
+                    known.tested[*number] = (known.epoch, passes);
+                }
+                known.tested[*number].1
             }
             Rare::Member(wanted, want) => match event.kind(slot) {
                 kind @ (SlotKind::List | SlotKind::Object) => {
@@ -313,9 +333,7 @@ impl Programs {
             Asks::Text(operation, text, want, _) => {
                 self.add_rare(Rare::Text(*operation, text.as_bytes().into(), *want))
             }
-            Asks::Matches(regular, want, _) => {
-                self.add_rare(Rare::Matches(Arc::clone(regular), *want))
-            }
+            Asks::Matches(regular, want, _) => self.add_pattern(atom.slot, regular, *want),
             Asks::Member(symbols, want) => {
                 self.add_rare(Rare::Member(symbols.as_slice().into(), *want))
             }
@@ -333,6 +351,22 @@ impl Programs {
         let start = self.lists.len() as u64;
         self.lists.extend_from_slice(symbols);
         start << 32 | symbols.len() as u64
+    }
+
+    fn add_pattern(&mut self, slot: usize, regular: &Arc<Regular>, want: bool) -> (u32, u64) {
+        let Self {
+            rare,
+            made,
+            patterns,
+            ..
+        } = self;
+        let made = made.entry((slot, regular.pattern().into(), want));
+        let place = made.or_insert_with(|| {
+            rare.push(Rare::Matches(Arc::clone(regular), want, *patterns));
+            *patterns += 1;
+            rare.len() as u64 - 1
+        });
+        (operation::RARE, *place)
     }
 
     fn add_rare(&mut self, rare: Rare) -> (u32, u64) {

@@ -1,8 +1,10 @@
-//! Which texts the text of a field begins with, ends with or contains, of all that filters ask for.
+//! Which texts the text of a field begins with, ends with or contains, and which patterns it matches, of all that
+//! filters ask for.
 
 use aho_corasick::AhoCorasick;
 
 use super::event::{Key, hash};
+use super::patterns::{Found, Patterns};
 use super::symbols::{Role, Symbols};
 
 /// The searches in one field.
@@ -17,6 +19,7 @@ pub(super) struct Texts {
     automaton: Option<AhoCorasick>,
     /// Symbols.
     parts: Vec<u32>,
+    patterns: Patterns,
     /// Parts of the fields before this one.
     first: usize,
 }
@@ -24,14 +27,8 @@ pub(super) struct Texts {
 impl Texts {
     /// For the symbols of a field that are searched for, behind `first` parts of other fields.
     ///
-    /// # Errors
-    /// There are too many texts for an automaton.
-    pub(super) fn new(
-        slot: usize,
-        found: &[u32],
-        symbols: &Symbols,
-        first: usize,
-    ) -> Result<Self, aho_corasick::BuildError> {
+    /// `None` if there are too many texts for an automaton.
+    pub(super) fn new(slot: usize, found: &[u32], symbols: &Symbols, first: usize) -> Option<Self> {
         let lengths = |role| {
             let found = found.iter().filter(|&&symbol| symbols.role(symbol) == role);
             let mut lengths: Vec<u32> = found
@@ -49,16 +46,21 @@ impl Texts {
         let automaton = if parts.is_empty() {
             None
         } else {
-            Some(AhoCorasick::new(
-                parts.iter().map(|&symbol| symbols.text(symbol)),
-            )?)
+            let texts = parts.iter().map(|&symbol| symbols.text(symbol));
+            Some(AhoCorasick::new(texts).ok()?)
         };
-        Ok(Self {
+        let patterns: Vec<(&str, u32)> = found
+            .iter()
+            .filter(|&&symbol| symbols.role(symbol) == Role::Pattern)
+            .filter_map(|&symbol| Some((str::from_utf8(symbols.text(symbol)).ok()?, symbol)))
+            .collect();
+        Some(Self {
             slot,
             prefixes: lengths(Role::Prefix),
             suffixes: lengths(Role::Suffix),
             automaton,
             parts,
+            patterns: Patterns::new(&patterns)?,
             first,
         })
     }
@@ -72,18 +74,20 @@ impl Texts {
     pub(super) fn bytes(&self) -> usize {
         (self.prefixes.capacity() + self.suffixes.capacity() + self.parts.capacity()) * 4
             + self.automaton.as_ref().map_or(0, AhoCorasick::memory_usage)
+            + self.patterns.bytes()
     }
 
     /// Calls `found` with each symbol that `text` has; `seen` has room for
-    /// [`parts_so_far`](Self::parts_so_far) marks, those of this event being `epoch`.
+    /// [`parts_so_far`](Self::parts_so_far) marks, those of this event being `epoch`. `None` if the text is not
+    /// valid UTF-8, which only patterns need.
     pub(super) fn each(
         &self,
         text: &[u8],
         symbols: &Symbols,
-        seen: &mut [u32],
-        epoch: u32,
+        (seen, epoch): (&mut [u32], u32),
+        matched: &mut Found,
         mut found: impl FnMut(u32),
-    ) {
+    ) -> Option<()> {
         let mut look_up = |role, part: &[u8]| {
             if let Some(symbol) = symbols.find(self.slot, role, &Key::Text(part), hash(part)) {
                 found(symbol);
@@ -108,5 +112,10 @@ impl Texts {
                 found(self.parts[part]);
             }
         }
+        if !self.patterns.is_empty() {
+            let text = str::from_utf8(text).ok()?;
+            self.patterns.each(text, matched, found);
+        }
+        Some(())
     }
 }

@@ -123,6 +123,28 @@ impl PostgresRegistry {
         })
     }
 
+    /// The last migration that is applied (0: none) and the last that this program knows.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unavailable`], [`RegistryError::AccessDenied`].
+    pub async fn schema_versions(&self) -> Result<(i64, i64), RegistryError> {
+        let applied = async {
+            let mut session = self.rest.session().await?;
+            let applied: Option<i64> =
+                query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+                    .fetch_one(session.connection())
+                    .await?;
+            session.keep();
+            Ok(applied.unwrap_or(0))
+        };
+        let applied = match within(applied).await {
+            Err(RegistryError::SchemaMissing(_)) => 0,
+            applied => applied?,
+        };
+        let known = MIGRATIONS.iter().map(|migration| migration.version).max();
+        Ok((applied, known.unwrap_or(0)))
+    }
+
     async fn check_schema(&self) -> Result<(), RegistryError> {
         let mut session = self.rest.session().await?;
         let applied: Vec<i64> = query_scalar("SELECT version FROM _sqlx_migrations WHERE success")

@@ -142,7 +142,7 @@ pub enum Migrations {
     Auto,
     /// Somebody else; workers and handlers are rolled out once the tables are there. The operator only reads.
     Validate,
-    /// Somebody else; the operator does not look at the tables.
+    /// Somebody else; the operator does not look at the tables. In quotes: kubectl reads a bare Off as false.
     Off,
 }
 

@@ -1,0 +1,260 @@
+//! Watches, and who looks at what when. Takes no decisions.
+
+use std::future::ready;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clickstream_resources::{ClickstreamPipeline, ClickstreamQuery};
+use futures_util::StreamExt as _;
+use futures_util::future::{BoxFuture, join_all};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::{NamespaceResourceScope, PartialObjectMeta};
+use kube::runtime::controller::{Action, Config as ControllerConfig};
+use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use kube::runtime::{Controller, PredicateConfig, WatchStreamExt as _, predicates, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::client::WATCH_SECONDS;
+use crate::reconcile::fetch::secret_names;
+use crate::reconcile::{Context, Error, chain, pipeline, query};
+
+/// Changes that come together are looked at once.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// The stores of one namespace, or of all, and who fills them.
+pub struct Scope {
+    namespace: Option<String>,
+    pipelines: (Store<ClickstreamPipeline>, Writer<ClickstreamPipeline>),
+    queries: (Store<ClickstreamQuery>, Writer<ClickstreamQuery>),
+}
+
+/// One scope for each namespace, or one for all of them.
+#[must_use]
+pub fn scopes(namespaces: &[String]) -> Vec<Scope> {
+    let scope = |namespace| Scope {
+        namespace,
+        pipelines: reflector::store(),
+        queries: reflector::store(),
+    };
+    if namespaces.is_empty() {
+        vec![scope(None)]
+    } else {
+        namespaces
+            .iter()
+            .map(|name| scope(Some(name.clone())))
+            .collect()
+    }
+}
+
+impl Scope {
+    /// What is read.
+    #[must_use]
+    pub fn stores(&self) -> (Store<ClickstreamPipeline>, Store<ClickstreamQuery>) {
+        (self.pipelines.0.clone(), self.queries.0.clone())
+    }
+}
+
+/// Runs all controllers until `cancel`; looks that have begun are finished.
+pub async fn run(
+    scopes: Vec<Scope>,
+    ctx: Arc<Context>,
+    concurrency: u16,
+    cancel: CancellationToken,
+) {
+    let controllers = scopes.into_iter().flat_map(|scope| {
+        let Scope {
+            namespace,
+            pipelines,
+            queries,
+        } = scope;
+        let namespace = namespace.as_deref();
+        [
+            run_pipelines(namespace, pipelines, &ctx, concurrency, cancel.clone()),
+            run_queries(namespace, queries, &ctx, concurrency, cancel.clone()),
+        ]
+    });
+    join_all(controllers).await;
+}
+
+fn run_pipelines(
+    namespace: Option<&str>,
+    (store, writer): (Store<ClickstreamPipeline>, Writer<ClickstreamPipeline>),
+    ctx: &Arc<Context>,
+    concurrency: u16,
+    cancel: CancellationToken,
+) -> BoxFuture<'static, ()> {
+    let client = &ctx.client;
+    let gone = Arc::clone(ctx);
+    let own = watcher(api::<ClickstreamPipeline>(client, namespace), config())
+        .default_backoff()
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer)
+        .inspect(move |event| {
+            if let Ok(watcher::Event::Delete(pipeline)) = event {
+                let key = query::key(pipeline);
+                gone.backoff.forget(&pipeline.uid().unwrap_or_default());
+                gone.admins.forget(&key);
+                gone.registries.forget(&key);
+            }
+        })
+        .applied_objects()
+        .predicate_filter(changed, PredicateConfig::default());
+    let owned = config().labels("app.kubernetes.io/managed-by=clickstream-operator");
+    let secrets = watcher(
+        api::<PartialObjectMeta<Secret>>(client, namespace),
+        config(),
+    )
+    .default_backoff()
+    .touched_objects()
+    .predicate_filter(predicates::resource_version, PredicateConfig::default());
+    let known = store.clone();
+    let of_secret = move |secret: PartialObjectMeta<Secret>| {
+        let (namespace, name) = (secret.namespace(), secret.name_any());
+        let uses = known.state_filter(|pipeline| {
+            pipeline.namespace() == namespace
+                && secret_names(&pipeline.spec).contains(name.as_str())
+        });
+        uses.iter()
+            .map(|pipeline| ObjectRef::from_obj(&**pipeline))
+            .collect::<Vec<_>>()
+    };
+    let controller = Controller::for_stream(own, store)
+        .with_config(
+            ControllerConfig::default()
+                .debounce(DEBOUNCE)
+                .concurrency(concurrency),
+        )
+        .owns(api::<Deployment>(client, namespace), owned.clone())
+        .owns(api::<ConfigMap>(client, namespace), owned.clone())
+        .owns(api::<Service>(client, namespace), owned.clone())
+        .owns(api::<ServiceAccount>(client, namespace), owned.clone())
+        .owns(api::<PodDisruptionBudget>(client, namespace), owned)
+        .watches_stream(secrets, of_secret)
+        .graceful_shutdown_on(cancel.cancelled_owned());
+    let looks = controller.run(pipeline::reconcile, failed, Arc::clone(ctx));
+    Box::pin(looks.for_each(|outcome| {
+        told("ClickstreamPipeline", outcome);
+        ready(())
+    }))
+}
+
+fn run_queries(
+    namespace: Option<&str>,
+    (store, writer): (Store<ClickstreamQuery>, Writer<ClickstreamQuery>),
+    ctx: &Arc<Context>,
+    concurrency: u16,
+    cancel: CancellationToken,
+) -> BoxFuture<'static, ()> {
+    let client = &ctx.client;
+    let gone = Arc::clone(ctx);
+    let own = watcher(api::<ClickstreamQuery>(client, namespace), config())
+        .default_backoff()
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer)
+        .inspect(move |event| {
+            if let Ok(watcher::Event::Delete(deleted)) = event {
+                let (ctx, uid) = (Arc::clone(&gone), deleted.uid().unwrap_or_default());
+                ctx.backoff.forget(&uid);
+                tokio::spawn(async move { query::remove(&ctx, &uid).await });
+            }
+        })
+        .applied_objects()
+        .predicate_filter(changed, PredicateConfig::default());
+    // A pipeline that appears, goes or changes whom it allows concerns its queries, wherever it stands.
+    let pipelines = watcher(
+        api::<PartialObjectMeta<ClickstreamPipeline>>(client, namespace),
+        config(),
+    )
+    .default_backoff()
+    .touched_objects()
+    .predicate_filter(changed, PredicateConfig::default());
+    let all = Arc::clone(ctx);
+    let of_pipeline = move |pipeline: PartialObjectMeta<ClickstreamPipeline>| {
+        let namespace = pipeline.namespace().unwrap_or_default();
+        let queries = all.queries_of(&namespace, &pipeline.name_any());
+        queries
+            .iter()
+            .map(|query| ObjectRef::from_obj(&**query))
+            .collect::<Vec<_>>()
+    };
+    let controller = Controller::for_stream(own, store)
+        .with_config(
+            ControllerConfig::default()
+                .debounce(DEBOUNCE)
+                .concurrency(concurrency),
+        )
+        .watches_stream(pipelines, of_pipeline)
+        .graceful_shutdown_on(cancel.cancelled_owned());
+    let looks = controller.run(query::reconcile, failed, Arc::clone(ctx));
+    Box::pin(looks.for_each(|outcome| {
+        told("ClickstreamQuery", outcome);
+        ready(())
+    }))
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
+/// What a look depends on: not the status, which the look itself writes.
+fn changed<K: Resource>(object: &K) -> Option<u64> {
+    let meta = object.meta();
+    let mut hash = DefaultHasher::new();
+    (
+        meta.generation,
+        &meta.finalizers,
+        &meta.annotations,
+        meta.deletion_timestamp.is_some(),
+    )
+        .hash(&mut hash);
+    Some(hash.finish())
+}
+
+/// What could not be written into the status is tried again, later each time.
+fn failed<K: Resource>(object: Arc<K>, error: &Error, ctx: Arc<Context>) -> Action {
+    let uid = object.meta().uid.clone().unwrap_or_default();
+    let again = ctx.backoff.failed(&uid);
+    warn!(
+        kind = std::any::type_name::<K>().rsplit("::").next(),
+        name = object.meta().name,
+        namespace = object.meta().namespace,
+        error = chain(error),
+        again_seconds = again.as_secs(),
+        "a look at an object failed"
+    );
+    Action::requeue(again)
+}
+
+/// Failures of looks have been told by [`failed`]; those of watches are told here.
+fn told<T, E, W>(kind: &'static str, outcome: Result<T, kube::runtime::controller::Error<E, W>>)
+where
+    E: std::error::Error + 'static,
+    W: std::error::Error + 'static,
+{
+    use kube::runtime::controller::Error as Failure;
+    match outcome {
+        Ok(_) | Err(Failure::ReconcilerFailed(..)) => {}
+        // Deleted meanwhile.
+        Err(Failure::ObjectNotFound(object)) => debug!(kind, %object, "the object is gone"),
+        Err(err) => warn!(
+            kind,
+            error = chain(&err),
+            "a watch failed; it is begun again"
+        ),
+    }
+}

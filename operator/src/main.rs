@@ -1,0 +1,10 @@
+//! The program `clickstream-operator`.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    clickstream_operator::main()
+}

@@ -1,0 +1,8 @@
+//! The operator as a program, on a real API server with real Kafka and PostgreSQL. There is no node: the tests play the
+//! kubelet, and the workers and handlers as far as the registry sees them.
+
+mod availability;
+mod bed;
+mod pipeline;
+mod query;
+mod refusals;
