@@ -5,7 +5,7 @@ const name = process.env["CLICKSTREAM_QUERY"] ?? "";
 
 test("the address of a standing query shows its filter and its matches", async ({ clickstream, page }) => {
   await clickstream.open(`?query=${name}`);
-  await expect(page.getByText(name, { exact: true }).first()).toBeVisible();
+  await expect(page.locator(".standing-name")).toHaveText(name);
   await expect(page.locator(".standing-filter")).toContainText("event.type");
   await clickstream.live();
   await expect(clickstream.rows.first()).toBeVisible();

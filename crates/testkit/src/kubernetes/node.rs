@@ -297,10 +297,7 @@ fn check_machine() -> Result<()> {
         "`{PLUGIN}` is missing: install it with `apt-get install -y containernetworking-plugins`"
     );
     let user = Command::new("id").arg("-u").output()?.stdout;
-    ensure!(
-        user == b"0\n",
-        "a node needs root: run this test as root"
-    );
+    ensure!(user == b"0\n", "a node needs root: run this test as root");
     Ok(())
 }
 
