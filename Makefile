@@ -64,7 +64,7 @@ ui/node_modules/.package-lock.json: ui/package-lock.json
 # One selection of packages and one profile for all, so that nothing is built twice.
 workspace := --locked --workspace --exclude clickstream-bench --exclude clickstream-bench-engine
 
-test: ## Everything: lint, unit, property, real Kafka, real PostgreSQL, real Kubernetes API, real Chromium
+test: ## Everything: lint, unit, property, real Kafka, PostgreSQL, Kubernetes, Chromium; the node needs root
 	@testbed/setup test
 	@$(MAKE) lint
 	@$(MAKE) build
