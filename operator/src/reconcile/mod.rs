@@ -60,8 +60,11 @@ pub struct Context {
     /// When rates and viewers of a query were last written, by uid.
     pub told: Mutex<HashMap<String, Instant>>,
     /// Labels of namespaces, and since when.
-    pub labels: Mutex<HashMap<String, (Instant, BTreeMap<String, String>)>>,
+    pub labels: Mutex<HashMap<String, (Instant, Labels)>>,
 }
+
+/// Labels of an object.
+type Labels = BTreeMap<String, String>;
 
 /// A look that could not say in the object's status how it went.
 #[derive(Debug, thiserror::Error)]
@@ -108,10 +111,7 @@ impl Context {
     ///
     /// # Errors
     /// When the API server refuses or does not answer.
-    pub async fn labels_of(
-        &self,
-        namespace: &str,
-    ) -> Result<BTreeMap<String, String>, kube::Error> {
+    pub async fn labels_of(&self, namespace: &str) -> Result<Labels, kube::Error> {
         if let Some((at, labels)) = self.labels.lock().get(namespace)
             && at.elapsed() < LABELS_FRESH
         {

@@ -1,6 +1,8 @@
 //! The operator as a program, on a real API server with real Kafka and PostgreSQL. There is no node: the tests play the
 //! kubelet, and the workers and handlers as far as the registry sees them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod availability;
 mod bed;
 mod pipeline;

@@ -16,42 +16,10 @@ use super::event::Event;
 use super::postings::Entry;
 use crate::extract::SlotKind;
 
-const WORDS: usize = 2;
-const PAGE: usize = WORDS * 64;
-
 /// One bit for each filter of a page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Row([u64; WORDS]);
+type Row = u64;
 
-impl Row {
-    const ALL: Row = Row([u64::MAX; WORDS]);
-
-    fn set(&mut self, at: usize) {
-        self.0[at / 64] |= 1 << (at % 64);
-    }
-
-    fn or(mut self, other: Row) -> Self {
-        for (word, other) in self.0.iter_mut().zip(other.0) {
-            *word |= other;
-        }
-        self
-    }
-
-    fn and(mut self, other: Row) -> Self {
-        for (word, other) in self.0.iter_mut().zip(other.0) {
-            *word &= other;
-        }
-        self
-    }
-
-    fn is_empty(self) -> bool {
-        self.0.iter().all(|&word| word == 0)
-    }
-
-    fn count(self) -> u32 {
-        self.0.iter().map(|word| word.count_ones()).sum()
-    }
-}
+const PAGE: usize = Row::BITS as usize;
 
 /// Most buckets of numbers of a field.
 const MAX_BUCKETS: usize = 64;
@@ -64,7 +32,7 @@ pub(super) struct Broad {
     pages: Vec<Page>,
     page_dimensions: Vec<PageDimension>,
     directory: Directory,
-    /// Of each class, by page.
+    /// Of each class, by page; the first one is empty.
     rows: Vec<Row>,
     entries: Vec<Entry>,
 }
@@ -134,7 +102,7 @@ pub(super) struct Candidate {
     pub(super) constraints: Vec<Constraint>,
 }
 
-/// A candidate's constraints by dimension, ascending.
+/// A candidate's constraints by dimension, that with the smallest share of events first.
 type Placed = (Entry, Vec<(u32, Accepts)>);
 
 impl Broad {
@@ -151,7 +119,7 @@ impl Broad {
             broad.add_page(page, filters, &mut special);
         }
         broad.directory = Directory::new(&broad, &special);
-        broad.rows = special.into_values().collect();
+        broad.rows = std::iter::once(0).chain(special.into_values()).collect();
         broad.entries = placed.into_iter().map(|(entry, _)| entry).collect();
         broad
     }
@@ -174,7 +142,9 @@ impl Broad {
     fn place(&mut self, candidates: Vec<Candidate>) -> Vec<Placed> {
         let mut values: HashMap<usize, usize> = HashMap::new();
         let mut bounds: HashMap<usize, Vec<f64>> = HashMap::new();
-        for Constraint { slot, accepts } in candidates.iter().flat_map(|found| &found.constraints) {
+        for Constraint { slot, accepts, .. } in
+            candidates.iter().flat_map(|found| &found.constraints)
+        {
             match accepts {
                 Accepts::Interval(low, high) => {
                     let bounds = bounds.entry(*slot).or_default();
@@ -237,23 +207,29 @@ impl Broad {
             .collect();
         candidates
             .into_iter()
-            .map(|Candidate { entry, constraints }| {
-                let mut placed: Vec<(u32, Accepts)> = Vec::with_capacity(constraints.len());
-                for Constraint { slot, accepts } in constraints {
-                    let number = matches!(accepts, Accepts::Interval(..));
-                    let dimension = numbers[&(slot, number)];
-                    match placed.iter_mut().find(|(other, _)| *other == dimension) {
-                        Some((_, former)) => *former = both(former, accepts),
-                        None => placed.push((dimension, accepts)),
+            .map(
+                |Candidate {
+                     entry,
+                     mut constraints,
+                 }| {
+                    constraints.sort_by(|a, b| a.share.total_cmp(&b.share));
+                    let mut placed: Vec<(u32, Accepts)> = Vec::with_capacity(constraints.len());
+                    for Constraint { slot, accepts, .. } in constraints {
+                        let number = matches!(accepts, Accepts::Interval(..));
+                        let dimension = numbers[&(slot, number)];
+                        match placed.iter_mut().find(|(other, _)| *other == dimension) {
+                            Some((_, former)) => *former = both(former, accepts),
+                            None => placed.push((dimension, accepts)),
+                        }
                     }
-                }
-                placed.sort_by_key(|(dimension, _)| *dimension);
-                (entry, placed)
-            })
+                    (entry, placed)
+                },
+            )
             .collect()
     }
 
-    /// Side by side are those that constrain the same dimensions to the same classes.
+    /// Side by side are those whose rarest constraints are the same: a page that an event need not look into
+    /// because of them is the rule.
     fn order(&self, constraints: &[(u32, Accepts)]) -> Vec<(u32, u32)> {
         let class = |(dimension, accepts): &(u32, Accepts)| match accepts {
             Accepts::Symbols(symbols) => {
@@ -281,13 +257,13 @@ impl Broad {
                 // At first who does care.
                 let found = found.entry(*number).or_insert(PageDimension {
                     dimension: *number,
-                    careless: Row::default(),
-                    any: Row::default(),
+                    careless: 0,
+                    any: 0,
                 });
-                found.careless.set(at);
+                found.careless |= 1 << at;
                 let mut accept = |class: usize| {
                     let class = dimension.first + class as u32;
-                    special.entry((class, page)).or_default().set(at);
+                    *special.entry((class, page)).or_default() |= 1 << at;
                 };
                 match (accepts, &dimension.kind) {
                     (Accepts::Present, _) => continue,
@@ -303,21 +279,16 @@ impl Broad {
                     // Intervals have dimensions of their own.
                     (Accepts::Interval(..), Kind::Values) => continue,
                 }
-                found.any.set(at);
+                found.any |= 1 << at;
             }
         }
-        let mut all = Row::default();
-        (0..filters.len()).for_each(|at| all.set(at));
-        for mut found in found.into_values() {
-            for row in [&mut found.careless, &mut found.any] {
-                for (word, all) in row.0.iter_mut().zip(all.0) {
-                    *word = all & !*word;
-                }
-            }
-            self.page_dimensions.push(found);
-        }
-        // Where few do not care, nothing is left soonest.
-        self.page_dimensions[first..].sort_by_key(|found| found.any.count());
+        let all = Row::MAX >> (PAGE - filters.len());
+        self.page_dimensions
+            .extend(found.into_values().map(|found| PageDimension {
+                careless: all & !found.careless,
+                any: all & !found.any,
+                ..found
+            }));
         self.pages.push(Page {
             first: first as u32,
             end: self.page_dimensions.len() as u32,
@@ -345,38 +316,31 @@ impl Broad {
             while pages != 0 {
                 let page = word * 64 + pages.trailing_zeros() as usize;
                 pages &= pages - 1;
-                let left = self.left(page, classes);
-                for (word, mut bits) in left.0.into_iter().enumerate() {
-                    while bits != 0 {
-                        let bit = bits.trailing_zeros() as usize;
-                        bits &= bits - 1;
-                        found(self.entries[page * PAGE + word * 64 + bit]);
-                    }
+                let mut left = self.left(page, classes);
+                while left != 0 {
+                    found(self.entries[page * PAGE + left.trailing_zeros() as usize]);
+                    left &= left - 1;
                 }
             }
         }
     }
 
     /// Which filters of a page accept these classes.
+    ///
+    /// Goes through all dimensions even if nothing is left: nobody can foretell when that is, and rows that are
+    /// waited for together are there sooner.
     fn left(&self, page: usize, classes: &[Class]) -> Row {
         let Page { first, end } = self.pages[page];
-        let mut left = Row::ALL;
-        for found in &self.page_dimensions[first as usize..end as usize] {
+        let found = &self.page_dimensions[first as usize..end as usize];
+        found.iter().fold(Row::MAX, |left, found| {
             let class = classes[found.dimension as usize];
-            let mut row = if class.is_there {
+            let row = if class.is_there {
                 found.any
             } else {
                 found.careless
             };
-            if let Some(special) = self.directory.row(class, page) {
-                row = row.or(self.rows[special]);
-            }
-            left = left.and(row);
-            if left.is_empty() {
-                break;
-            }
-        }
-        left
+            left & (row | self.rows[self.directory.row(class, page)])
+        })
     }
 
     fn class(&self, dimension: &Dimension, event: &Event<'_>, values: &[u32]) -> Class {
@@ -420,7 +384,7 @@ impl Directory {
         for &(class, page) in special.keys() {
             directory.special[class as usize * words + page as usize / 64] |= 1 << (page % 64);
         }
-        let mut rows = 0;
+        let mut rows = 1;
         for (before, special) in directory.before.iter_mut().zip(&directory.special) {
             *before = rows;
             rows += special.count_ones();
@@ -432,7 +396,7 @@ impl Directory {
                     (found.careless, &mut directory.careless[word]),
                     (found.any, &mut directory.any[word]),
                 ] {
-                    if row.is_empty() {
+                    if row == 0 {
                         *bits &= !(1 << (number % 64));
                     }
                 }
@@ -471,12 +435,12 @@ impl Directory {
         pages
     }
 
-    /// The row of a class's own filters in a page.
-    fn row(&self, class: Class, page: usize) -> Option<usize> {
+    /// The row of a class's own filters in a page, or the empty one.
+    fn row(&self, class: Class, page: usize) -> usize {
         let word = class.number as usize * self.words + page / 64;
         let (special, bit) = (self.special[word], 1 << (page % 64));
-        let before = (special & (bit - 1)).count_ones();
-        (special & bit != 0).then(|| (self.before[word] + before) as usize)
+        let row = self.before[word] + (special & (bit - 1)).count_ones();
+        if special & bit != 0 { row as usize } else { 0 }
     }
 }
 

@@ -4,7 +4,7 @@ use super::atom::{Asks, Atom};
 use super::broad::{Broad, Candidate};
 use super::cover::{Access, Frequencies, cover};
 use super::postings::{Entry, Postings};
-use super::program::{ALWAYS, Programs};
+use super::program::Programs;
 use super::symbols::{Role, Symbols};
 use super::texts::Texts;
 use super::{Paths, Segment};
@@ -35,12 +35,12 @@ impl Segment {
             formula.each_test(&mut |atom| slots.add(atom));
             found.add(number, formula, exact, &frequencies, &symbols);
         }
-        let Found {
+        let Placed {
             mut programs,
             mut symbol_entries,
             broad,
             mut scan,
-        } = found;
+        } = found.place();
         let texts = texts(&mut symbol_entries, &mut scan, &symbols);
         let lists = symbol_entries
             .iter()
@@ -86,20 +86,36 @@ impl Slots {
     }
 }
 
+/// How the filters are found.
+#[derive(Default)]
+struct Found<'n>(Vec<Way<'n>>);
+
+/// How a filter is found.
+struct Way<'n> {
+    number: u32,
+    /// By any of these; on every event if there are none.
+    accesses: Vec<Access>,
+    /// What is to be tested then.
+    left: Formula<Atom<'n>>,
+    /// At most once in an event.
+    once: bool,
+    exact: bool,
+}
+
 /// Where the filters are found.
 #[derive(Default)]
-struct Found {
+struct Placed {
     programs: Programs,
     symbol_entries: Vec<(u32, Entry)>,
     broad: Vec<Candidate>,
     scan: Vec<Entry>,
 }
 
-impl Found {
+impl<'n> Found<'n> {
     fn add(
         &mut self,
         number: u32,
-        formula: Formula<Atom<'_>>,
+        formula: Formula<Atom<'n>>,
         exact: bool,
         frequencies: &Frequencies,
         symbols: &Symbols,
@@ -108,8 +124,13 @@ impl Found {
             return;
         }
         let Some(cover) = cover(&formula, frequencies, symbols) else {
-            let program = self.programs.add(&formula);
-            return self.scan.push(Entry::new(number, program, false, exact));
+            return self.0.push(Way {
+                number,
+                accesses: Vec::new(),
+                left: formula,
+                once: true,
+                exact,
+            });
         };
         let is_single = |access: &Access| {
             matches!(access, Access::Symbol(symbol)
@@ -119,29 +140,48 @@ impl Found {
         // A field has one value, which is found once, as is each pattern.
         let one_field = cover.tested.is_some() || cover.accesses.len() == 1;
         let once = broad || one_field && cover.accesses.iter().all(is_single);
-        let program = match (formula, cover.tested) {
+        let left = match (formula, cover.tested) {
             (Formula::All(mut parts), Some(tested)) => {
                 parts.remove(tested);
-                self.programs.add(&Formula::All(parts))
+                Formula::All(parts)
             }
-            (Formula::All(parts), None) if broad => {
-                let left = untold(parts);
-                self.programs.add(&left)
-            }
-            (Formula::Test(atom), _) if broad => {
-                let left = untold(vec![Formula::Test(atom)]);
-                self.programs.add(&left)
-            }
-            (Formula::Test(atom), _) if atom.is_found_exactly(symbols) => ALWAYS,
-            (formula, _) => self.programs.add(&formula),
+            (Formula::All(parts), None) if broad => untold(parts),
+            (Formula::Test(atom), _) if broad => untold(vec![Formula::Test(atom)]),
+            (Formula::Test(atom), _) if atom.is_found_exactly(symbols) => Formula::ALWAYS,
+            (formula, _) => formula,
         };
-        let entry = Entry::new(number, program, !once, exact);
-        for access in cover.accesses {
-            match access {
-                Access::Symbol(symbol) => self.symbol_entries.push((symbol, entry)),
-                Access::Broad(constraints) => self.broad.push(Candidate { entry, constraints }),
+        self.0.push(Way {
+            number,
+            accesses: cover.accesses,
+            left,
+            once,
+            exact,
+        });
+    }
+
+    /// Programs of filters that are found by one symbol are put side by side, as they are run together.
+    fn place(mut self) -> Placed {
+        self.0.sort_by_key(|way| match way.accesses.first() {
+            Some(Access::Symbol(symbol)) => *symbol,
+            _ => u32::MAX,
+        });
+        let mut placed = Placed::default();
+        for way in self.0 {
+            let program = placed.programs.add(&way.left);
+            let entry = Entry::new(way.number, program, !way.once, way.exact);
+            if way.accesses.is_empty() {
+                placed.scan.push(entry);
+            }
+            for access in way.accesses {
+                match access {
+                    Access::Symbol(symbol) => placed.symbol_entries.push((symbol, entry)),
+                    Access::Broad(constraints) => {
+                        placed.broad.push(Candidate { entry, constraints });
+                    }
+                }
             }
         }
+        placed
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) enum Access {
 pub(super) struct Constraint {
     pub(super) slot: usize,
     pub(super) accepts: Accepts,
+    /// Of events that meet it, roughly.
+    pub(super) share: f64,
 }
 
 #[derive(Clone, Debug)]
@@ -112,11 +114,11 @@ pub(super) fn cover(
         })
     };
     let broad = |atoms: &mut dyn Iterator<Item = &Atom<'_>>| -> Option<Cover> {
-        let mut share = 1.0;
+        let mut all = 1.0;
         let mut constraints: Vec<Constraint> = Vec::new();
         for atom in atoms {
             let accepts = accepts(atom);
-            share *= match &accepts {
+            let share = match &accepts {
                 Accepts::Symbols(found) => {
                     let sum: f64 = found
                         .iter()
@@ -127,14 +129,16 @@ pub(super) fn cover(
                 Accepts::Present => 0.9,
                 Accepts::Missing | Accepts::Interval(..) => 0.4,
             };
+            all *= share;
             constraints.push(Constraint {
                 slot: atom.slot,
                 accepts,
+                share,
             });
         }
         (!constraints.is_empty()).then(|| Cover {
             accesses: vec![Access::Broad(constraints)],
-            cost: BROAD_COST + share,
+            cost: BROAD_COST + all,
             tested: None,
         })
     };

@@ -193,6 +193,17 @@ impl Segment {
             }
             out.push(self.keys[filter]);
         };
+        // Programs are waited for together, not one after the other.
+        let ahead = self.values.iter().fold(0, |ahead, &slot| {
+            let symbol = values[slot as usize];
+            let first = if symbol == NO_SYMBOL {
+                None
+            } else {
+                self.postings.of(symbol).first()
+            };
+            ahead ^ first.map_or(0, |entry| self.programs.ahead(entry.program))
+        });
+        std::hint::black_box(ahead);
         for &slot in &self.values {
             let symbol = values[slot as usize];
             if symbol != NO_SYMBOL {

@@ -114,6 +114,14 @@ impl Programs {
         self.made = HashMap::new();
     }
 
+    /// Something of the program at `start`, so that it is near when it is run.
+    #[inline]
+    pub(super) fn ahead(&self, start: u32) -> u64 {
+        self.code
+            .get(start as usize)
+            .map_or(0, |step| step.argument)
+    }
+
     /// Whether the program at `start` accepts the event. A test that cannot tell sets `unsure`.
     #[inline]
     pub(super) fn accept(&self, start: u32, event: &Event<'_>, known: &mut Known<'_>) -> bool {
