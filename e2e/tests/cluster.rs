@@ -150,7 +150,8 @@ async fn everybody_sees_exactly_the_matches(release: &Release, expected: &Expect
         .filter_map(|line| line["event_id"].as_str())
         .collect();
     let mut wanted: Vec<_> = expected.trouble.iter().map(String::as_str).collect();
-    (shown.sort_unstable(), wanted.sort_unstable());
+    shown.sort_unstable();
+    wanted.sort_unstable();
     ensure!(shown == wanted, "`tail` shows {} of {count}", shown.len());
     Ok(())
 }

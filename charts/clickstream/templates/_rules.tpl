@@ -19,26 +19,15 @@
 # Workers and handlers. Server-side apply is a patch, and a create where there is nothing yet.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 # Their settings, addresses and identities.
 - apiGroups: [""]
   resources: [configmaps, services, serviceaccounts]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 # How many of them may be away at once.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, patch, delete]
-# Who may talk to them and by which name they are reached from outside, for pipelines that ask for it.
-- apiGroups: [networking.k8s.io]
-  resources: [networkpolicies, ingresses]
-  verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [gateway.networking.k8s.io]
-  resources: [httproutes]
-  verbs: [get, create, patch, delete]
-# Where their metrics are, which scaling reads.
-- apiGroups: [""]
-  resources: [pods]
-  verbs: [list]
+  verbs: [get, list, watch, create, patch]
 # Addresses and passwords of Kafka and PostgreSQL. Only those that a pipeline names are read; of the others the
 # metadata is watched, to see changes, which takes the same verbs.
 - apiGroups: [""]
