@@ -104,6 +104,9 @@ CREATE TABLE standing (
     rate_limit bigint,
     -- Not matched.
     suspended boolean NOT NULL,
+    -- The topic that every match is written to, without a limit; NULL for none. Whoever creates and keeps the topic is
+    -- not the workers' concern.
+    sink_topic text,
     CONSTRAINT standing_pkey PRIMARY KEY (pipeline_id, namespace, name)
 );
 CREATE INDEX standing_query_idx ON standing (pipeline_id, query_id);
@@ -125,6 +128,11 @@ CREATE TABLE worker (
     -- Matches per second of standing queries, as two arrays of equal length: written whole, at most every 30 s.
     standing_query_ids text[] NOT NULL DEFAULT '{}',
     standing_rates double precision[] NOT NULL DEFAULT '{}',
+    -- What it could not write to sinks of standing queries lately, as three arrays of equal length: the
+    -- ClickstreamQuery's uid, the reason, how many matches since the worker started. Empty when all is well.
+    sink_uids text[] NOT NULL DEFAULT '{}',
+    sink_reasons text[] NOT NULL DEFAULT '{}',
+    sink_dropped bigint[] NOT NULL DEFAULT '{}',
     -- Events per second of event types in its sample, likewise. Kept with the worker so that they go with it.
     type_names text[] NOT NULL DEFAULT '{}',
     type_rates double precision[] NOT NULL DEFAULT '{}',

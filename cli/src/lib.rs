@@ -1,5 +1,6 @@
 //! The command line: see a stream (`tail`), try filters without any service (`check`, `match`),
-//! send events (`generate`), and all of it in one process (`demo`).
+//! send events (`generate`), and all of it in one process (`demo`). Under the name `kubectl-clickstream` it is a plugin
+//! of kubectl, with what goes on in a cluster (`status`, `explain`, `tail`) and the offline commands.
 //!
 //! Results go to standard output, everything said about them to standard error.
 //! Exit codes: 0 done, 1 failed, 2 a filter or an argument was refused, 3 `tail` ended before
@@ -10,6 +11,7 @@ mod dataset;
 mod demo;
 mod generate;
 mod kafka;
+mod kubectl;
 mod match_events;
 mod ndjson;
 mod refusal;
@@ -18,7 +20,7 @@ mod tail;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 /// A live stream of user events, filtered.
 #[derive(Debug, Parser)]
@@ -43,16 +45,37 @@ enum Command {
     Demo(demo::Args),
 }
 
+/// The plugin of kubectl: pipelines and queries of a cluster.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl-clickstream",
+    bin_name = "kubectl clickstream",
+    version
+)]
+struct Plugin {
+    #[command(subcommand)]
+    command: PluginCommand,
+}
+
+/// What the plugin does.
+#[derive(Debug, Subcommand)]
+enum PluginCommand {
+    #[command(flatten)]
+    Cluster(kubectl::Command),
+    /// Checks a filter and prints its canonical form
+    Check(check::Args),
+    /// Matches filters against events, both from files
+    Match(match_events::Args),
+}
+
 /// Parses the process's arguments, does what they ask and gives the exit code.
 pub fn run() -> ExitCode {
     // TLS by `ring`. Fails only if a provider is installed already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let result = match parse() {
-        Command::Tail(args) => tail::run(args),
-        Command::Check(args) => check::run(&args),
-        Command::Match(args) => match_events::run(&args),
-        Command::Generate(args) => generate::run(&args),
-        Command::Demo(args) => demo::run(args),
+    let result = if is_plugin() {
+        run_plugin(Plugin::parse().command)
+    } else {
+        run_command(Cli::parse().command)
     };
     match result {
         Ok(code) => code,
@@ -64,18 +87,29 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Ends the process itself for `--help`, `--version` and arguments that are wrong.
-fn parse() -> Command {
-    let mut command = Cli::command();
+fn run_plugin(command: PluginCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        PluginCommand::Cluster(command) => kubectl::run(command),
+        PluginCommand::Check(args) => check::run(&args),
+        PluginCommand::Match(args) => match_events::run(&args),
+    }
+}
+
+fn run_command(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Tail(args) => tail::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Match(args) => match_events::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Demo(args) => demo::run(args),
+    }
+}
+
+/// Whether the program goes by the name under which kubectl finds its plugins.
+fn is_plugin() -> bool {
     let program = std::env::args_os().next().unwrap_or_default();
-    let program = std::path::Path::new(&program).file_name();
-    if program.is_some_and(|name| name.to_string_lossy().starts_with("kubectl-")) {
-        command = command.bin_name("kubectl clickstream");
-    }
-    match Cli::from_arg_matches(&command.get_matches()) {
-        Ok(cli) => cli.command,
-        Err(error) => error.exit(),
-    }
+    let name = std::path::Path::new(&program).file_name();
+    name.is_some_and(|name| name.to_string_lossy().starts_with("kubectl-"))
 }
 
 /// Whether standard output was closed by its reader, as `head` does.
@@ -91,11 +125,14 @@ fn reader_is_gone(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]
     fn arguments_are_consistent() {
         Cli::command().debug_assert();
+        Plugin::command().debug_assert();
     }
 
     #[test]

@@ -380,6 +380,7 @@ async fn viewers_of_a_standing_query_follow_it() {
         fields: vec!["n".into()],
         rate: Some(7),
         suspended,
+        sink_topic: None,
     };
     bed.registry
         .put_standing(&standing(1, "event.n == 1", false), 0)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clickstream_registry::{
-    PostgresRegistry, Processes, QueryId, Registry, RegistryError, Served, Standing,
+    PostgresRegistry, Processes, QueryId, Registry, RegistryError, Served, SinkTrouble, Standing,
 };
 use parking_lot::Mutex;
 
@@ -40,6 +40,8 @@ pub struct Seen {
     pub processes: Processes,
     /// Matches per second.
     pub rates: HashMap<QueryId, f64>,
+    /// What sinks refused lately.
+    pub sink_troubles: Vec<SinkTrouble>,
 }
 
 #[derive(Debug)]
@@ -111,6 +113,7 @@ impl Pipeline {
         let fresh = Arc::new(Seen {
             processes: self.registry.processes().await?,
             rates: self.registry.standing_rates().await?.into_iter().collect(),
+            sink_troubles: self.registry.sink_troubles().await?,
         });
         *seen = Some((Instant::now(), Arc::clone(&fresh)));
         Ok(fresh)

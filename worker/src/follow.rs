@@ -17,6 +17,7 @@ pub(crate) struct Compile {
     topics: watch::Receiver<Topics>,
     metrics: Metrics,
     health: Health,
+    compiler: Compiler,
     publish: watch::Sender<Arc<QuerySet>>,
 }
 
@@ -26,6 +27,7 @@ impl Compile {
         topics: watch::Receiver<Topics>,
         metrics: Metrics,
         health: Health,
+        compiler: Compiler,
     ) -> (Self, watch::Receiver<Arc<QuerySet>>) {
         let (publish, sets) = watch::channel(Arc::default());
         (
@@ -34,6 +36,7 @@ impl Compile {
                 topics,
                 metrics,
                 health,
+                compiler,
                 publish,
             },
             sets,
@@ -42,7 +45,7 @@ impl Compile {
 
     /// Ends when the follower or the watch of the topics does.
     pub(crate) async fn run(mut self) {
-        let mut compiler = Compiler::default();
+        let mut compiler = std::mem::take(&mut self.compiler);
         loop {
             let state = Arc::clone(&self.states.borrow_and_update());
             let lanes = self.topics.borrow_and_update().lanes;

@@ -81,6 +81,34 @@ pub(crate) fn producer(user: &ClientConfig, max_record_bytes: usize) -> ClientCo
     layered(&ours, user, &own)
 }
 
+/// The producer for sinks. A record that is refused does not concern the others.
+pub(crate) fn sinks(user: &ClientConfig) -> ClientConfig {
+    let ours = [
+        ("linger.ms", "5"),
+        ("compression.type", "lz4"),
+        // Of equal keys as Kafka's own clients do, so that streams can be joined by partition.
+        ("partitioner", "murmur2_random"),
+        ("queue.buffering.max.messages", "1000000"),
+        ("queue.buffering.max.kbytes", "262144"),
+        ("retry.backoff.max.ms", "500"),
+    ];
+    let own = [
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        ("enable.gapless.guarantee", "false"),
+        ("message.timeout.ms", "0"),
+        ("allow.auto.create.topics", "false"),
+        // Brokers refuse batches, not records: one record that is larger goes alone, and any topic takes batches of the
+        // size that Kafka's own clients make.
+        ("batch.size", "16384"),
+        // It is the topic that decides, up to the bound on unacknowledged output.
+        ("message.max.bytes", "67108864"),
+        // A topic that the brokers do not know for so long does not exist.
+        ("topic.metadata.propagation.max.ms", "5000"),
+    ];
+    layered(&ours, user, &own)
+}
+
 /// A client that only asks, on connections where no idle fetch makes questions wait.
 pub(crate) fn asking(user: &ClientConfig) -> ClientConfig {
     layered(&[], user, &[("allow.auto.create.topics", "false")])
@@ -140,6 +168,7 @@ mod tests {
         for config in [
             consumer(&user, "g"),
             producer(&user, 1_000_000),
+            sinks(&user),
             asking(&user),
         ] {
             config.create_native_config().unwrap();

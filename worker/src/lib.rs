@@ -4,9 +4,9 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | `epoch` `start` `offsets` `progress` `limit` `queries` `owner` `catalogue` `looks` | pure: decisions and accounts |
+//! | `epoch` `start` `offsets` `progress` `limit` `queries` `sinks` `owner` `catalogue` `looks` | pure: decisions and accounts |
 //! | `member` `handover` `group` `reader` | one thread of the group: partitions come and go, records pass through |
-//! | `producer` | one for the process, shared by the threads |
+//! | `producer` `sink_producer` | one of each for the process, shared by the threads |
 //! | `topics` `follow` `reports` | tasks: what the brokers say, what the registry says, what it is told |
 
 pub mod args;
@@ -27,6 +27,8 @@ mod progress;
 mod queries;
 mod reader;
 mod reports;
+mod sink_producer;
+mod sinks;
 mod start;
 mod topics;
 
@@ -53,8 +55,9 @@ use crate::catalogue::Sampler;
 use crate::member::Member;
 use crate::metrics::Metrics;
 use crate::producer::{Output, Producers};
-use crate::queries::QuerySet;
+use crate::queries::{Compiler, QuerySet};
 use crate::reports::{MemberStatus, Reports};
+use crate::sink_producer::SinkProducers;
 use crate::topics::Topics;
 
 /// For finishing what is in flight, committing and leaving the group.
@@ -103,6 +106,7 @@ struct Shared {
     worker: ProcessId,
     metrics: Metrics,
     producers: Producers,
+    sink_producers: Arc<SinkProducers>,
     sampler: Arc<Sampler>,
     sets: watch::Receiver<Arc<QuerySet>>,
     topics: watch::Receiver<Topics>,
@@ -171,23 +175,31 @@ pub async fn run(
         Arc::clone(&registry),
         health.clone(),
     );
+    let own_topics = config.source_topics.iter().chain([&config.filtered_topic]);
     let (compile, sets) = follow::Compile::new(
         follower.subscribe(),
         topics.clone(),
         metrics.clone(),
         health.clone(),
+        Compiler::new(own_topics.cloned().collect()),
     );
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(topics_watch.run());
     tasks.spawn(compile.run());
 
     let sampler = Arc::new(Sampler::new(config.event_type_field.clone()));
+    let producers = Producers::new(
+        config.kafka.clone(),
+        config.filtered_topic.clone(),
+        metrics.clone(),
+    );
     let shared = Arc::new(Shared {
-        producers: Producers::new(
+        sink_producers: Arc::new(SinkProducers::new(
             config.kafka.clone(),
-            config.filtered_topic.clone(),
+            Arc::clone(producers.budget()),
             metrics.clone(),
-        ),
+        )),
+        producers,
         config,
         asking,
         worker,
@@ -249,7 +261,10 @@ pub async fn run(
     tasks.abort_all();
     let closing = Arc::clone(&shared);
     // Joins librdkafka's threads.
-    let closed = tokio::task::spawn_blocking(move || closing.producers.close());
+    let closed = tokio::task::spawn_blocking(move || {
+        closing.producers.close();
+        closing.sink_producers.close();
+    });
     if tokio::time::timeout(Duration::from_secs(2), closed)
         .await
         .is_err()
@@ -274,7 +289,11 @@ fn start_members(shared: &Arc<Shared>) -> anyhow::Result<(Vec<Arc<MemberStatus>>
     for number in 0..shared.config.consumers {
         let status = Arc::new(MemberStatus::default());
         members.push(Arc::clone(&status));
-        let output = Output::new(&shared.producers, Arc::clone(&producer));
+        let output = Output::new(
+            &shared.producers,
+            Arc::clone(&producer),
+            Arc::clone(&shared.sink_producers),
+        );
         let member = Member::new(Arc::clone(shared), status, output)?;
         let sender = sender.clone();
         std::thread::Builder::new()

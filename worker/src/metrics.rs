@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use clickstream_engine::Unreadable;
+use clickstream_registry::SinkRefusal;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -45,6 +46,8 @@ pub(crate) struct Metrics {
     pub(crate) pauses: Counter,
     pub(crate) producers: Counter,
     pub(crate) unacknowledged: Gauge,
+    pub(crate) sink_records: Counter,
+    sink_dropped: Family<Reason, Counter>,
 }
 
 impl Metrics {
@@ -95,6 +98,12 @@ impl Metrics {
                 "Records handed to the producer and not acknowledged yet",
                 m.unacknowledged.clone(),
             );
+            registry.register("worker_sink_records", "Matches written to sinks and acknowledged", m.sink_records.clone());
+            registry.register(
+                "worker_sink_dropped",
+                "Matches that a sink refused for good, by the reason",
+                m.sink_dropped.clone(),
+            );
         });
         metrics
     }
@@ -113,6 +122,11 @@ impl Metrics {
                 .get_or_create(&Reason { reason })
                 .inc_by(count);
         }
+    }
+
+    pub(crate) fn sink_dropped(&self, why: SinkRefusal) {
+        let reason = why.as_str();
+        self.sink_dropped.get_or_create(&Reason { reason }).inc();
     }
 
     /// Changes how many partitions are being read, and how many wait.

@@ -2,7 +2,7 @@
 //!
 //! # Expected flow
 //! 1. [`Owner::start`] a partition: its first statement goes to every lane in use.
-//! 2. [`Owner::event`] for each record, in order: one record per lane with a match, then the counts.
+//! 2. [`Owner::event`] for each record, in order: one record per sink and per lane with a match, then the counts.
 //! 3. [`Owner::take_over`] the next set of queries, between two events: the lanes concerned are told first.
 //! 4. [`Owner::boundary`] every second: all lanes in use are told up to the same offset, which may be committed once
 //!    everything before it is acknowledged.
@@ -23,6 +23,7 @@ use clickstream_wire::{
 use crate::offsets::{Offsets, Segments};
 use crate::progress::{PartitionProgress, Place};
 use crate::queries::QuerySet;
+use crate::sinks::{SinkRecord, Sinks};
 use crate::start::Start;
 
 /// Takes records for the filtered topic; keeps their order on each lane.
@@ -47,6 +48,7 @@ pub(crate) struct LaneRecord<'a> {
 pub(crate) struct Event<'a> {
     pub(crate) offset: i64,
     pub(crate) timestamp_ms: i64,
+    pub(crate) key: Option<&'a [u8]>,
     /// After masking.
     pub(crate) value: &'a [u8],
 }
@@ -246,7 +248,7 @@ impl Owner {
     /// `now` is a steady clock in nanoseconds, asked only for queries with a limit.
     pub(crate) fn event(
         &mut self,
-        lanes: &mut impl Lanes,
+        out: &mut (impl Lanes + Sinks),
         index: usize,
         event: Event<'_>,
         matched: &[u32],
@@ -262,6 +264,21 @@ impl Owner {
             .filter_map(|key| self.set.entries[*key as usize].as_ref())
         {
             entry.count();
+            for sink in &entry.sinks {
+                match sink.value(event.value) {
+                    Ok(value) => {
+                        let source = source_of(partition.progress.place(), event.offset);
+                        let record = SinkRecord {
+                            key: event.key,
+                            value: &value,
+                            timestamp_ms: event.timestamp_ms,
+                            source: &source,
+                        };
+                        out.deliver(sink, record, Segments::one(partition.offsets.send()));
+                    }
+                    Err(why) => out.refuse(sink, why),
+                }
+            }
             let Some(lane) = entry.lane else { continue };
             let left_out = entry
                 .limit
@@ -277,13 +294,13 @@ impl Owner {
         self.hits.sort_unstable();
         let hits = std::mem::take(&mut self.hits);
         for hits in hits.chunk_by(|a, b| a.0 == b.0) {
-            self.send_match(lanes, hits, index, event);
+            self.send_match(out, hits, index, event);
         }
         self.hits = hits;
         // No statement grows without bound.
         for lane in self.partitions[index].progress.full() {
             let range = self.partitions[index].progress.state(lane);
-            self.send_progress(lanes, lane, range.into_iter().collect(), index..index + 1);
+            self.send_progress(out, lane, range.into_iter().collect(), index..index + 1);
         }
     }
 
@@ -332,6 +349,11 @@ impl Owner {
             lanes.send(lane, record, Segments::one(partition.offsets.send()));
         }
     }
+}
+
+/// A source position as it is written for readers.
+fn source_of(place: &Place, offset: i64) -> String {
+    format!("{}/{}/{offset}", place.topic, place.partition)
 }
 
 #[cfg(test)]

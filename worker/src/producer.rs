@@ -1,4 +1,4 @@
-//! The one producer of the process, and what it owes.
+//! The one producer for lanes of the process, and what it owes.
 //!
 //! # Guarantees
 //! - Records of one thread reach each lane in the order they were sent, each once, or the producer fails as a whole.
@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use clickstream_registry::SinkRefusal;
 use clickstream_wire::HEADER;
 use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
@@ -23,6 +24,8 @@ use crate::kafka;
 use crate::metrics::Metrics;
 use crate::offsets::Segments;
 use crate::owner::{LaneRecord, Lanes};
+use crate::sink_producer::{SinkOutput, SinkProducers};
+use crate::sinks::{Sink, SinkRecord, Sinks};
 
 /// Threads stop reading when this many records of the process are unacknowledged, and go on at half of it.
 const MAX_RECORDS: usize = 100_000;
@@ -60,26 +63,39 @@ impl Budget {
     }
 }
 
-/// What travels with a record until it is acknowledged or given up.
-pub(crate) struct Delivery {
-    segments: Segments,
+/// One record's share of the budget, given back when it is dropped.
+pub(crate) struct Held {
     bytes: usize,
     budget: Arc<Budget>,
 }
 
-impl Delivery {
-    fn new(segments: Segments, bytes: usize, budget: &Arc<Budget>) -> Box<Self> {
+impl Held {
+    pub(crate) fn new(bytes: usize, budget: &Arc<Budget>) -> Self {
         budget.records.fetch_add(1, Ordering::Relaxed);
         budget.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Box::new(Self {
-            segments,
+        Self {
             bytes,
             budget: Arc::clone(budget),
+        }
+    }
+}
+
+/// What travels with a record until it is acknowledged or given up.
+pub(crate) struct Delivery {
+    segments: Segments,
+    _held: Held,
+}
+
+impl Delivery {
+    fn new(segments: Segments, bytes: usize, budget: &Arc<Budget>) -> Box<Self> {
+        Box::new(Self {
+            segments,
+            _held: Held::new(bytes, budget),
         })
     }
 }
 
-impl Drop for Delivery {
+impl Drop for Held {
     fn drop(&mut self) {
         self.budget.records.fetch_sub(1, Ordering::Relaxed);
         self.budget.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -194,8 +210,9 @@ impl Producers {
     }
 }
 
-/// One thread's way to the lanes.
+/// One thread's way to the lanes and to the sinks.
 pub(crate) struct Output {
+    sinks: SinkOutput,
     producer: Arc<Producer>,
     topic: String,
     budget: Arc<Budget>,
@@ -212,8 +229,13 @@ struct Stuck {
 }
 
 impl Output {
-    pub(crate) fn new(producers: &Producers, producer: Arc<Producer>) -> Self {
+    pub(crate) fn new(
+        producers: &Producers,
+        producer: Arc<Producer>,
+        sinks: Arc<SinkProducers>,
+    ) -> Self {
         Self {
+            sinks: SinkOutput::new(sinks),
             producer,
             topic: producers.topic.clone(),
             budget: Arc::clone(&producers.budget),
@@ -222,27 +244,29 @@ impl Output {
     }
 
     pub(crate) fn has_failed(&self) -> bool {
-        self.producer.has_failed()
+        self.producer.has_failed() || self.sinks.has_failed()
     }
 
-    /// Goes on with another producer; what the former one was not given yet is forgotten.
+    /// Goes on with this producer, and another one for sinks; what the former ones were not given yet is forgotten.
     pub(crate) fn switch(&mut self, producer: Arc<Producer>) {
         self.stuck.clear();
         self.producer = producer;
+        self.sinks.begin_again();
     }
 
     /// Too much is unacknowledged: reading should stop.
     pub(crate) fn is_full(&self) -> bool {
-        !self.stuck.is_empty() || self.budget.is_used_up()
+        !self.stuck.is_empty() || self.sinks.is_stuck() || self.budget.is_used_up()
     }
 
     /// Reading may go on after it stopped.
     pub(crate) fn has_room(&self) -> bool {
-        self.stuck.is_empty() && self.budget.has_room()
+        self.stuck.is_empty() && !self.sinks.is_stuck() && self.budget.has_room()
     }
 
     /// Offers librdkafka again what it had no room for.
     pub(crate) fn retry(&mut self) {
+        self.sinks.retry();
         while let Some(Stuck {
             lane,
             key,
@@ -325,6 +349,16 @@ impl Lanes for Output {
             value: record.value.map(<[u8]>::to_vec),
             delivery,
         });
+    }
+}
+
+impl Sinks for Output {
+    fn deliver(&mut self, sink: &Arc<Sink>, record: SinkRecord<'_>, segments: Segments) {
+        self.sinks.deliver(sink, record, segments);
+    }
+
+    fn refuse(&mut self, sink: &Sink, why: SinkRefusal) {
+        self.sinks.refuse(sink, why);
     }
 }
 

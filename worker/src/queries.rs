@@ -3,7 +3,7 @@
 //! A [`QuerySet`] never changes; the [`Compiler`] makes a new one for each state of the registry, sharing what did not
 //! change, so that taking the next one over costs a thread a pointer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,6 +12,7 @@ use clickstream_registry::{Query, QueryId, Revision};
 use tracing::error;
 
 use crate::limit::Limit;
+use crate::sinks::Sink;
 
 /// A query in use.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Entry {
     pub(crate) limit: Option<Arc<Limit>>,
     /// Matches on all threads since the query came; for standing queries only.
     pub(crate) standing: Option<Arc<AtomicU64>>,
+    /// Where else matches go, each for one standing query.
+    pub(crate) sinks: Box<[Arc<Sink>]>,
     understood: bool,
     uses_record: bool,
     /// The registry's row. Another pointer is another row.
@@ -55,6 +58,8 @@ pub(crate) struct QuerySet {
     pub(crate) entries: Vec<Option<Arc<Entry>>>,
     /// Lanes in use, with the number of their queries.
     pub(crate) lanes: BTreeMap<u32, usize>,
+    /// All sinks of all queries.
+    pub(crate) sinks: Vec<Arc<Sink>>,
 }
 
 impl QuerySet {
@@ -103,9 +108,19 @@ pub(crate) struct Compiler {
     entries: Vec<Option<Arc<Entry>>>,
     keys: HashMap<QueryId, u32>,
     free: Vec<u32>,
+    /// What the pipeline reads and writes itself: no topic for a sink.
+    own_topics: HashSet<String>,
 }
 
 impl Compiler {
+    /// `own_topics`: what the pipeline reads and writes itself.
+    pub(crate) fn new(own_topics: HashSet<String>) -> Self {
+        Self {
+            own_topics,
+            ..Self::default()
+        }
+    }
+
     /// The set for `queries`; matches can be written to lanes below `lane_count`.
     pub(crate) fn compile(
         &mut self,
@@ -143,6 +158,12 @@ impl Compiler {
                 .count(),
             entries: self.entries.clone(),
             lanes,
+            sinks: self
+                .entries
+                .iter()
+                .flatten()
+                .flat_map(|entry| entry.sinks.iter().cloned())
+                .collect(),
         }
     }
 
@@ -150,6 +171,7 @@ impl Compiler {
         let lane = (query.watched && query.lane < lane_count).then_some(query.lane);
         let known = self.keys.get(&query.id).map(|key| *key as usize);
         let former = known.and_then(|key| self.entries[key].as_deref());
+        let sinks = self.sinks(query, former);
         let (key, entry) = match (known, former) {
             (Some(_), Some(former)) if Arc::ptr_eq(&former.query, query) && former.lane == lane => {
                 return;
@@ -170,6 +192,7 @@ impl Compiler {
                         lane,
                         limit,
                         standing,
+                        sinks,
                         understood,
                         uses_record,
                         query: Arc::clone(query),
@@ -189,6 +212,7 @@ impl Compiler {
                     lane,
                     limit: query.limit.map(Limit::new).map(Arc::new),
                     standing: (!query.standing.is_empty()).then(Arc::default),
+                    sinks,
                     understood: filter.is_some(),
                     uses_record: filter.as_ref().is_some_and(Filter::uses_record),
                     query: Arc::clone(query),
@@ -200,6 +224,17 @@ impl Compiler {
             }
         };
         self.entries[key] = Some(Arc::new(entry));
+    }
+
+    /// The sinks of a query; those that it had keep their counts.
+    fn sinks(&self, query: &Query, former: Option<&Entry>) -> Box<[Arc<Sink>]> {
+        let former = former.map_or(&[][..], |former| &former.sinks);
+        let loops = |topic: &str| self.own_topics.contains(topic);
+        let sink = |by| match former.iter().find(|sink| sink.is_of(by)) {
+            Some(same) => Some(Arc::clone(same)),
+            None => Sink::new(query.id, by, loops).map(Arc::new),
+        };
+        query.standing.iter().filter_map(sink).collect()
     }
 
     /// Handlers check filters before they register them, so what is refused here was written by a newer handler.
@@ -301,6 +336,7 @@ mod tests {
             name,
             uid: "u".into(),
             generation: 1,
+            sink: None,
         }];
         let unwatched = Arc::new(Query {
             watched: false,

@@ -66,6 +66,7 @@ impl Reader {
         let mut event = Event {
             offset,
             timestamp_ms,
+            key: message.key(),
             value: message.payload().unwrap_or_default(),
         };
         let sampled = self.shared.sampler.wants(self.now);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use clickstream_registry::{ProcessId, QueryId, Registry, RegistryError, WorkerRow};
+use clickstream_registry::{
+    ProcessId, QueryId, Registry, RegistryError, SinkRefusal, SinkTrouble, WorkerRow,
+};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::debug;
@@ -21,6 +23,9 @@ const CATALOGUE_EVERY: Duration = Duration::from_secs(10);
 /// From the first record to the first catalogue: who opens the page of a new pipeline is not left without event types.
 const FIRST_CATALOGUE_AFTER: Duration = Duration::from_secs(2);
 const RATES_EVERY: Duration = Duration::from_secs(30);
+const SINKS_EVERY: Duration = Duration::from_secs(5);
+/// A sink that refused nothing for so long is well again.
+const SINK_TROUBLE_FOR: Duration = Duration::from_secs(60);
 
 /// What one thread says of itself.
 #[derive(Debug, Default)]
@@ -54,6 +59,8 @@ impl Reports {
         let mut records = self.metrics.records.get();
         let mut rates_at = Instant::now();
         let mut counts: HashMap<QueryId, u64> = HashMap::new();
+        let mut sinks = SinkTroubles::default();
+        let mut sinks_at = Instant::now();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let row = self.row();
@@ -81,6 +88,17 @@ impl Reports {
                     );
                 }
                 (records, catalogue_at) = (now, Instant::now());
+            }
+            if sinks_at.elapsed() >= SINKS_EVERY {
+                sinks_at = Instant::now();
+                let set = Arc::clone(&self.sets.borrow());
+                let refused = set.sinks.iter().flat_map(|sink| sink.refused());
+                if let Some(troubles) = sinks.news(refused, sinks_at) {
+                    let told = self.registry.report_sink_troubles(self.worker, &troubles);
+                    if written(told.await) {
+                        sinks.told = troubles;
+                    }
+                }
             }
             if rates_at.elapsed() >= RATES_EVERY {
                 let seconds = rates_at.elapsed().as_secs_f64();
@@ -119,6 +137,42 @@ impl Reports {
     }
 }
 
+/// What sinks refused lately.
+#[derive(Debug, Default)]
+struct SinkTroubles {
+    /// By uid and reason: how many so far, and when it was first seen that they were so many.
+    seen: HashMap<(String, SinkRefusal), (u64, Instant)>,
+    /// As it stands in the registry.
+    told: Vec<SinkTrouble>,
+}
+
+impl SinkTroubles {
+    /// What to tell, if it is not what was told. `refused`: uid, reason and count of every sink that refused anything.
+    fn news<'a>(
+        &mut self,
+        refused: impl Iterator<Item = (&'a str, SinkRefusal, u64)>,
+        now: Instant,
+    ) -> Option<Vec<SinkTrouble>> {
+        let before = std::mem::take(&mut self.seen);
+        let mut troubles = Vec::new();
+        for (uid, reason, count) in refused {
+            let key = (uid.to_owned(), reason);
+            let seen = before.get(&key).filter(|(before, _)| *before == count);
+            let since = seen.map_or(now, |(_, since)| *since);
+            if now - since < SINK_TROUBLE_FOR {
+                troubles.push(SinkTrouble {
+                    uid: uid.to_owned(),
+                    reason,
+                    dropped: count,
+                });
+            }
+            self.seen.insert(key, (count, since));
+        }
+        troubles.sort();
+        (troubles != self.told).then_some(troubles)
+    }
+}
+
 fn written(outcome: Result<(), RegistryError>) -> bool {
     outcome
         .inspect_err(|error| {
@@ -128,4 +182,29 @@ fn written(outcome: Result<(), RegistryError>) -> bool {
             )
         })
         .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_is_in_trouble_while_it_refuses_and_a_minute_longer() {
+        let (mut sinks, start) = (SinkTroubles::default(), Instant::now());
+        let mut look = |seconds, refused: &[(&'static str, SinkRefusal, u64)]| {
+            let now = start + Duration::from_secs(seconds);
+            let news = sinks.news(refused.iter().copied(), now);
+            sinks.told = news.clone().unwrap_or(std::mem::take(&mut sinks.told));
+            news.map(|troubles| troubles.iter().map(|it| it.dropped).collect::<Vec<_>>())
+        };
+        let (missing, large) = (SinkRefusal::TopicNotFound, SinkRefusal::TooLarge);
+        assert_eq!(look(0, &[]), None);
+        assert_eq!(look(5, &[("a", missing, 3)]), Some(vec![3]));
+        assert_eq!(look(10, &[("a", missing, 3)]), None);
+        let both = [("a", missing, 3), ("a", large, 1)];
+        assert_eq!(look(60, &both), Some(vec![3, 1]));
+        assert_eq!(look(65, &both), Some(vec![1]));
+        assert_eq!(look(70, &[("a", missing, 4)]), Some(vec![4]), "again");
+        assert_eq!(look(75, &[]), Some(vec![]), "the sink is gone");
+    }
 }

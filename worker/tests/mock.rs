@@ -386,6 +386,7 @@ async fn a_standing_query_that_nobody_watches_is_counted_and_not_written() -> Re
         fields: Vec::new(),
         rate: None,
         suspended: false,
+        sink_topic: None,
     };
     let served = pipeline
         .registry

@@ -1,13 +1,10 @@
 {{/* What the operator may do in a namespace where it works. */}}
 {{- define "clickstream.rules" -}}
-# What it works for. A pipeline's metadata is patched for its finalizer, which it has only while Kafka's topic is to be
-# deleted with it.
+# What it works for. Their metadata is patched for a finalizer, which they have only while a topic of Kafka is to be
+# deleted with them.
 - apiGroups: [clickstream.dev]
-  resources: [clickstreampipelines]
+  resources: [clickstreampipelines, clickstreamqueries]
   verbs: [get, list, watch, patch]
-- apiGroups: [clickstream.dev]
-  resources: [clickstreamqueries]
-  verbs: [get, list, watch]
 # Only the operator writes what has become of them.
 - apiGroups: [clickstream.dev]
   resources: [clickstreampipelines/status, clickstreamqueries/status]

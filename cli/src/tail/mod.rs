@@ -31,7 +31,7 @@ const QUEUE: usize = 1_000;
 /// How long a server has to acknowledge the end.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(3);
 
-/// What `tail` is told.
+/// What `tail` is told: which events, and how to show them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Events go to standard output, status messages as JSON lines to standard error.
@@ -53,6 +53,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_query,
           conflicts_with_all = ["filter", "event_types"])]
     query: Option<String>,
+    #[command(flatten)]
+    view: View,
+}
+
+/// How the events are to be shown.
+#[derive(Debug, clap::Args)]
+pub(crate) struct View {
     /// Show only these fields of an event, comma separated paths
     #[arg(long, value_name = "a,b.c")]
     fields: Option<String>,
@@ -94,41 +101,71 @@ pub(crate) enum Transport {
 /// # Errors
 /// When the server cannot be reached in time, or says that trying again is in vain.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    block_on(tail(args))
+}
+
+/// Follows the standing query `<namespace>/<name>` by the handlers at `url`.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn follow_standing(
+    url: Url,
+    query: String,
+    view: View,
+) -> anyhow::Result<ExitCode> {
+    tail(Args {
+        url,
+        filter: None,
+        event_types: None,
+        query: Some(query),
+        view,
+    })
+    .await
+}
+
+/// Runs what waits for a server.
+///
+/// # Errors
+/// What it ends with.
+pub(crate) fn block_on(
+    work: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let result = runtime.block_on(tail(args));
+    let result = runtime.block_on(work);
     // Whatever still waits for the network has had its time.
     runtime.shutdown_background();
     result
 }
 
 async fn tail(args: Args) -> anyhow::Result<ExitCode> {
-    let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
+    let view = args.view;
+    let deadline = view.timeout.map(|timeout| Instant::now() + timeout);
     let stop = shutdown_signal().context("listening for signals")?;
     let request = Request {
         url: args.url,
-        transport: args.transport,
-        headers: args.headers,
+        transport: view.transport,
+        headers: view.headers,
         filter: args.filter,
         event_types: args.event_types,
         query: args.query,
-        fields: args.fields,
-        rate: args.rate,
-        ttl: args.ttl,
+        fields: view.fields,
+        rate: view.rate,
+        ttl: view.ttl,
     };
     let (sender, receiver) = mpsc::channel(QUEUE);
     let following = tokio::spawn(follow::follow(request, sender, stop.clone()));
-    let printed = print(receiver, args.count, deadline, &stop).await;
+    let printed = print(receiver, view.count, deadline, &stop).await;
     // The end of `follow` tells the server, so that nothing is matched for nobody.
     stop.cancel();
     let outcome = match tokio::time::timeout(GOODBYE_LIMIT, following).await {
         Ok(outcome) => outcome.context("following the server")?,
         Err(_) => Outcome::Stopped { reached: true },
     };
-    let complete = args
+    let complete = view
         .count
         .is_none_or(|count| printed.as_ref().is_ok_and(|n| *n == count));
     printed?;

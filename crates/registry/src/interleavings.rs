@@ -192,6 +192,7 @@ async fn run(steps: Vec<Step>) {
                     fields: vec![],
                     rate: Some(100),
                     suspended,
+                    sink_topic: (generation % 2 == 1).then(|| "sink".to_owned()),
                 };
                 let done = registry.put_standing(&standing, 0).await;
                 assert!(matches!(done, Ok(_) | Err(RegistryError::Stale { .. })));

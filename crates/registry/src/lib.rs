@@ -52,10 +52,12 @@ pub use crate::follower::{Follower, FollowerOptions};
 pub use crate::id::{BadProcessId, ProcessId, QueryId, query_id};
 pub use crate::memory::MemoryRegistry;
 pub use crate::postgres::PostgresRegistry;
-pub use crate::presence::{HandlerRow, Processes, SEEN_WITHIN, WorkerRow};
+pub use crate::presence::{
+    HandlerRow, Processes, SEEN_WITHIN, SinkRefusal, SinkTrouble, WorkerRow,
+};
 pub use crate::query::{
     Change, Listed, MAX_FIELDS, MAX_FILTER_BYTES, MAX_NAME_BYTES, Query, Renewed, Revision, Served,
-    Snapshot, Standing, StandingName, StandingRef, Wanted,
+    SinkRef, Snapshot, Standing, StandingName, StandingRef, Wanted,
 };
 pub use crate::rules::RENEWALS_PER_LEASE;
 pub use crate::state::State;
@@ -181,6 +183,23 @@ pub trait Registry: Send + Sync + 'static {
     /// # Errors
     /// [`RegistryError::Unavailable`].
     async fn standing_rates(&self) -> Result<Vec<(QueryId, f64)>, RegistryError>;
+
+    /// Writes what a worker could not write to sinks lately; replaces what it wrote before. Counts while its row
+    /// ([`report_worker`](Registry::report_worker), first) does.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unavailable`].
+    async fn report_sink_troubles(
+        &self,
+        worker: ProcessId,
+        troubles: &[SinkTrouble],
+    ) -> Result<(), RegistryError>;
+
+    /// What could not be written to sinks lately, summed over the workers that are there, by uid and reason.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unavailable`].
+    async fn sink_troubles(&self) -> Result<Vec<SinkTrouble>, RegistryError>;
 
     /// Records how many partitions each source topic has, unless that is recorded already; answers what is recorded,
     /// in the order given. The first worker of a pipeline decides, and so tells later partitions from the first ones.

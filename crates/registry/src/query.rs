@@ -47,6 +47,17 @@ pub struct StandingRef {
     pub uid: String,
     /// Its `metadata.generation`.
     pub generation: i64,
+    /// Where every match goes beside the lane, if anywhere.
+    pub sink: Option<SinkRef>,
+}
+
+/// A topic that a standing query's matches are written to, every one, whoever watches and whatever the limit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SinkRef {
+    /// Its name.
+    pub topic: String,
+    /// Projection of what is written: dotted paths; empty for the whole event.
+    pub fields: Vec<String>,
 }
 
 /// What a ClickstreamQuery asks for, as the operator writes it and handlers read it.
@@ -62,12 +73,14 @@ pub struct Standing {
     pub tenant: String,
     /// The canonical filter. With the tenant it gives the query's id: [`Registry::query_id`](crate::Registry::query_id).
     pub filter: String,
-    /// Projection for viewers: dotted paths; empty for the whole event.
+    /// Projection for viewers and for the sink: dotted paths; empty for the whole event.
     pub fields: Vec<String>,
     /// Matches per second for a viewer who asks for no other; `None` is no limit.
     pub rate: Option<u32>,
     /// Not matched; its viewers are told `suspended`.
     pub suspended: bool,
+    /// The topic that every match is written to.
+    pub sink_topic: Option<String>,
 }
 
 /// A handler's use of one query: what all its subscriptions to it need together.
@@ -204,7 +217,19 @@ impl Standing {
         self.fields
             .iter()
             .try_for_each(|field| check_name("field", field))?;
+        if let Some(topic) = &self.sink_topic {
+            check_topic(topic)?;
+        }
         check_filter(&self.filter, lane)
+    }
+
+    /// Its sink as workers are told of it.
+    pub(crate) fn sink(&self) -> Option<SinkRef> {
+        let topic = self.sink_topic.clone()?;
+        Some(SinkRef {
+            topic,
+            fields: self.fields.clone(),
+        })
     }
 
     /// Whether it may take the place of what the same name registered before. Between two uids the later call counts:
@@ -252,6 +277,15 @@ impl Listed {
         };
         key(self).cmp(&key(other))
     }
+}
+
+/// Refuses a name that no topic has.
+fn check_topic(topic: &str) -> Result<(), RegistryError> {
+    check_name("topic", topic)?;
+    if topic.is_empty() {
+        return Err(RegistryError::Invalid("the topic has no name".to_owned()));
+    }
+    Ok(())
 }
 
 /// Refuses topics that Kafka cannot have either.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::query::larger;
 use crate::{
-    Change, Listed, ProcessId, Query, QueryId, RegistryError, Revision, Served, Standing,
+    Change, Listed, ProcessId, Query, QueryId, RegistryError, Revision, Served, SinkRef, Standing,
     StandingName, StandingRef, Wanted, query_id,
 };
 
@@ -44,6 +44,7 @@ pub(crate) struct Reference {
     pub(crate) uid: String,
     pub(crate) generation: i64,
     pub(crate) rate: Option<u32>,
+    pub(crate) sink: Option<SinkRef>,
 }
 
 impl Entry {
@@ -60,6 +61,7 @@ impl Entry {
             name: name.clone(),
             uid: by.uid.clone(),
             generation: by.generation,
+            sink: by.sink.clone(),
         });
         Some(Query {
             limit,
@@ -155,6 +157,7 @@ impl Plan {
             uid: standing.uid.clone(),
             generation: standing.generation,
             rate: standing.rate,
+            sink: standing.sink(),
         };
         entry.standing.insert(standing.name.clone(), reference);
     }

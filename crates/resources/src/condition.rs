@@ -43,6 +43,8 @@ names! {
         ResolvedRefs,
         /// Query: every worker matches this generation.
         Programmed,
+        /// Query with a sink: its topic is there and takes every match.
+        SinkReady,
         /// Pipeline: the brokers answer.
         KafkaReady,
         /// Pipeline: the topics are as the spec says.
@@ -105,6 +107,10 @@ names! {
         InvalidSpec,
         /// Another pipeline, the older one, has the same filtered topic or consumer group.
         Conflict,
+        /// The sink takes every match.
+        Delivering,
+        /// The sink refused matches within the last minute; the message says how many and why.
+        MatchesRefused,
         /// The topics are as the spec says.
         TopicsMatch,
         /// A topic that must be there is not.

@@ -30,7 +30,9 @@ pub use pipeline::{
     ReclaimPolicy, Scram, ScramMechanism, SecretRef, SourceTopic, Tls, UriRef, Worker,
     WorkerStatus,
 };
-pub use query::{ClickstreamQuery, ClickstreamQuerySpec, PipelineRef, Programmed, QueryStatus};
+pub use query::{
+    ClickstreamQuery, ClickstreamQuerySpec, KafkaSink, PipelineRef, Programmed, QueryStatus, Sink,
+};
 pub use value::Resources;
 
 /// The API group.

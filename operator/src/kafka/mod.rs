@@ -45,6 +45,12 @@ impl Admins {
         Ok(admin)
     }
 
+    /// The client of a pipeline whose brokers were looked at.
+    pub fn known(&self, key: &str) -> Option<Arc<Admin>> {
+        let known = self.known.lock();
+        known.get(key).map(|(_, admin)| Arc::clone(admin))
+    }
+
     /// The pipeline is gone.
     pub fn forget(&self, key: &str) {
         self.known.lock().remove(key);

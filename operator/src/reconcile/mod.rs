@@ -9,6 +9,7 @@ mod grant;
 mod operands;
 pub mod pipeline;
 pub mod query;
+mod sink;
 pub mod status;
 mod tables;
 pub mod topics;

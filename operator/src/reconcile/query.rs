@@ -1,7 +1,7 @@
 //! A ClickstreamQuery: its filter checked, its row in the registry, its status.
 //!
-//! It has no finalizer: when it is gone the row is removed by whoever sees it go, and what nobody saw is found by
-//! [`sweep`]. So no namespace waits for a database to be deleted.
+//! It has no finalizer, but for a sink whose topic goes with it: when it is gone the row is removed by whoever sees it go,
+//! and what nobody saw is found by [`sweep`]. So no namespace waits for a database to be deleted.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,14 +22,20 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::grant::{Refusal, resolve};
+use super::sink;
 use super::status::{self, Conditions};
 use super::{Context, Error, LOOK_LIMIT, chain};
 use crate::registries::{Pipeline, Seen};
 
 /// Rates and viewers are written at most so often.
 const TELL_EVERY: Duration = Duration::from_secs(30);
-/// Conditions that `Ready` takes.
-const NEEDS: [Type; 3] = [Type::Accepted, Type::ResolvedRefs, Type::Programmed];
+/// Conditions that `Ready` takes; the last only with a sink.
+const NEEDS: [Type; 4] = [
+    Type::Accepted,
+    Type::ResolvedRefs,
+    Type::Programmed,
+    Type::SinkReady,
+];
 
 /// What the spec says, checked.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,8 +53,7 @@ pub async fn reconcile(query: Arc<ClickstreamQuery>, ctx: Arc<Context>) -> Resul
     ctx.filled().await;
     let uid = query.uid().unwrap_or_default();
     if query.metadata.deletion_timestamp.is_some() {
-        remove(&ctx, &uid).await;
-        return Ok(Action::await_change());
+        return Ok(release(&query, &uid, &ctx).await);
     }
     let looked = timeout(LOOK_LIMIT, look(&query, &uid, &ctx));
     let (result, outcome) = match looked.await {
@@ -66,7 +71,36 @@ pub async fn reconcile(query: Arc<ClickstreamQuery>, ctx: Arc<Context>) -> Resul
     outcome
 }
 
+/// The query is being deleted.
+async fn release(query: &ClickstreamQuery, uid: &str, ctx: &Context) -> Action {
+    let released = timeout(LOOK_LIMIT, sink::release(query, ctx)).await;
+    let why = match released {
+        Ok(Ok(())) => {
+            ctx.backoff.forget(uid);
+            return Action::await_change();
+        }
+        Ok(Err(why)) => why,
+        Err(_) => "the brokers did not answer in time".to_owned(),
+    };
+    warn!(
+        query = query.name_any(),
+        why, "a query that is being deleted waits"
+    );
+    let before = query.status.as_ref();
+    let mut status = before.cloned().unwrap_or_default();
+    let generation = query.metadata.generation;
+    let mut said = Conditions::new(&status.conditions, generation, Timestamp::now());
+    said.set(Type::Ready, State::False, Reason::Deleting, why);
+    status.conditions = said.finish();
+    // It may be gone meanwhile; what cannot be told now is told at the next attempt.
+    if let Err(err) = status::write(ctx, query, before, &status).await {
+        debug!(error = chain(&err), "a status cannot be written");
+    }
+    Action::requeue(ctx.backoff.failed(uid).min(Duration::from_secs(30)))
+}
+
 async fn look(query: &ClickstreamQuery, uid: &str, ctx: &Context) -> Result<Action, kube::Error> {
+    sink::keep(query, ctx).await?;
     let generation = query.metadata.generation;
     let before = query.status.as_ref();
     let conditions = before.map_or(&[][..], |status| &status.conditions);
@@ -78,15 +112,21 @@ async fn look(query: &ClickstreamQuery, uid: &str, ctx: &Context) -> Result<Acti
     let mut known = before.cloned();
     if conditions.is_empty() {
         // Whoever waits for this object must not take one without conditions for a finished one.
-        NEEDS.into_iter().for_each(|need| said.keep(need));
-        said.conclude(&NEEDS, (Reason::Ready, ""), false);
+        let needs = &NEEDS[..NEEDS.len() - usize::from(sink::of(query).is_none())];
+        needs.iter().for_each(|need| said.keep(*need));
+        said.conclude(needs, (Reason::Ready, ""), false);
         status.conditions = said.finish();
         status::write(ctx, query, before, &status).await?;
         said = Conditions::new(&status.conditions, generation, Timestamp::now());
         known = Some(status.clone());
     }
     status.observed_generation = generation;
-    let accepted = accept(&query.spec);
+    let resolved = resolve(query, ctx).await?;
+    let sink = sink::of(query);
+    let accepted = accept(&query.spec).and_then(|accepted| match (sink, &resolved) {
+        (Some(sink), Ok(pipeline)) => sink::check(sink, pipeline).map(|()| accepted),
+        _ => Ok(accepted),
+    });
     match &accepted {
         Ok(accepted) => {
             said.set(
@@ -107,7 +147,6 @@ async fn look(query: &ClickstreamQuery, uid: &str, ctx: &Context) -> Result<Acti
             (status.filter, status.query_id) = (None, None);
         }
     }
-    let resolved = resolve(query, ctx).await?;
     match &resolved {
         Ok(_) => said.set(
             Type::ResolvedRefs,
@@ -130,6 +169,10 @@ async fn look(query: &ClickstreamQuery, uid: &str, ctx: &Context) -> Result<Acti
             // What runs is what the spec says, and only where it may.
             withdraw(query, uid, ctx).await;
             status.programmed = None;
+            if sink.is_some() {
+                let words = "the query is not matched";
+                said.set(Type::SinkReady, State::False, refusal.reason, words);
+            }
             (status.viewers, status.match_rate) = (None, None);
             said.set(
                 Type::Programmed,
@@ -153,7 +196,11 @@ async fn look(query: &ClickstreamQuery, uid: &str, ctx: &Context) -> Result<Acti
         let words = "suspended: nothing is matched";
         said.set(Type::Ready, State::True, Reason::Suspended, words);
     } else {
-        said.conclude(&NEEDS, (Reason::Ready, "every worker matches it"), stalled);
+        if sink.is_some() {
+            said.keep(Type::SinkReady);
+        }
+        let needs = &NEEDS[..NEEDS.len() - usize::from(sink.is_none())];
+        said.conclude(needs, (Reason::Ready, "every worker matches it"), stalled);
     }
     status.conditions = said.finish();
     status::write(ctx, query, known.as_ref(), &status).await?;
@@ -224,7 +271,15 @@ async fn program(
         fields: accepted.fields,
         rate: accepted.rate,
         suspended: query.spec.suspend,
+        sink_topic: sink::of(query).map(|sink| sink.topic.clone()),
     };
+    // Before workers hear of it, so that a topic that is made here is there.
+    if let Some(sink) = sink::of(query) {
+        let seen = registry.seen().await;
+        let troubles = seen.iter().flat_map(|seen| &seen.sink_troubles);
+        let troubles: Vec<_> = troubles.filter(|trouble| trouble.uid == uid).collect();
+        sink::settle(sink, pipeline, &troubles, ctx, said, &mut status.made_topic).await;
+    }
     let id = registry
         .registry
         .query_id(&standing.tenant, &standing.filter);
@@ -278,6 +333,7 @@ async fn program(
             let since = registry.put_since(uid).unwrap_or_default();
             (since / 4).clamp(Duration::from_millis(500), Duration::from_secs(15))
         }
+        _ if sink::of(query).is_some() && !said.holds(Type::SinkReady) => TELL_EVERY / 3,
         _ => TELL_EVERY,
     }
 }
@@ -461,6 +517,7 @@ mod tests {
                 handlers: Vec::new(),
             },
             rates: std::collections::HashMap::new(),
+            sink_troubles: Vec::new(),
         };
         let id = clickstream_registry::query_id("a/b", "", "true");
         let served = Served {

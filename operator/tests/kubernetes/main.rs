@@ -8,3 +8,4 @@ mod bed;
 mod pipeline;
 mod query;
 mod refusals;
+mod sink;

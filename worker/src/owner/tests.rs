@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use clickstream_engine::{Record, Scratch};
-use clickstream_registry::Query;
+use clickstream_registry::{Query, SinkRefusal};
 use clickstream_wire::{Lane, decode};
 use proptest::prelude::*;
 
 use super::*;
 use crate::queries::Compiler;
+use crate::sinks::Sink;
+
+mod sinks;
 
 const LANES: u32 = 3;
 
@@ -17,6 +20,37 @@ const LANES: u32 = 3;
 struct Sent {
     lanes: BTreeMap<u32, Vec<Lane<'static>>>,
     unacknowledged: Vec<Segments>,
+    sunk: Vec<Sunk>,
+    refused: u64,
+}
+
+/// What a sink was given.
+#[derive(Debug)]
+struct Sunk {
+    topic: String,
+    query: String,
+    key: Option<Vec<u8>>,
+    value: Vec<u8>,
+    source: String,
+    /// Until it is acknowledged.
+    segments: Option<Segments>,
+}
+
+impl Sinks for Sent {
+    fn deliver(&mut self, sink: &Arc<Sink>, record: SinkRecord<'_>, segments: Segments) {
+        self.sunk.push(Sunk {
+            topic: sink.topic.clone(),
+            query: sink.query.clone(),
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.to_vec(),
+            source: record.source.to_owned(),
+            segments: Some(segments),
+        });
+    }
+
+    fn refuse(&mut self, _: &Sink, _: SinkRefusal) {
+        self.refused += 1;
+    }
 }
 
 impl Lanes for Sent {
@@ -124,7 +158,7 @@ proptest! {
                     };
                     keys.clear();
                     owner.set().filters.matching(&record, &mut scratch, &mut keys).unwrap();
-                    let event = Event { offset, timestamp_ms: 0, value: value.as_bytes() };
+                    let event = Event { offset, timestamp_ms: 0, key: None, value: value.as_bytes() };
                     owner.event(&mut sent, index, event, &keys, || 0);
                     let mut hits: Vec<_> = rows.values()
                         .filter(|row| offset % i64::from(row.id.as_bytes()[0]) == 0)
@@ -136,7 +170,7 @@ proptest! {
                     }
                 }
                 Step::Unreadable(index) => {
-                    let event = Event { offset: next[index], timestamp_ms: 0, value: b"" };
+                    let event = Event { offset: next[index], timestamp_ms: 0, key: None, value: b"" };
                     owner.unreadable(index, event);
                     next[index] += 1;
                 }
@@ -250,6 +284,7 @@ fn without_queries_nothing_is_written_and_boundaries_are_safe_at_once() {
         Event {
             offset: 0,
             timestamp_ms: 0,
+            key: None,
             value: b"{}",
         },
         &[],
@@ -270,6 +305,7 @@ fn an_event_that_is_too_large_goes_as_its_position_only() {
         Event {
             offset: 0,
             timestamp_ms: 7,
+            key: None,
             value: &value,
         },
         &[0],
@@ -304,6 +340,7 @@ fn matches_beyond_the_limit_are_counted_and_left_out() {
             Event {
                 offset,
                 timestamp_ms: 0,
+                key: None,
                 value: b"{}",
             },
             &[0],
@@ -335,6 +372,7 @@ fn a_marker_is_passed_over_once_the_client_was_idle_behind_it_twice() {
         Event {
             offset: 0,
             timestamp_ms: 0,
+            key: None,
             value: b"{}",
         },
         &[],

@@ -58,11 +58,11 @@ impl Pipeline {
     }
 
     /// The workers' consumer group.
-    fn group(&self) -> String {
+    pub(crate) fn group(&self) -> String {
         format!("workers-of-{}", self.source)
     }
 
-    fn client(&self) -> ClientConfig {
+    pub(crate) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers);
         config

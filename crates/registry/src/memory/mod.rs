@@ -18,8 +18,8 @@ use crate::query::check_topics;
 use crate::rules::{Entry, Lease, check_changes, check_lease, continues, expired};
 use crate::{
     Catalogue, Change, Feed, HandlerRow, Listed, ProcessId, Processes, QueryId, Registry,
-    RegistryError, Renewed, Revision, SEEN_WITHIN, Served, Snapshot, Standing, StandingName,
-    Wanted, WorkerRow, query_id,
+    RegistryError, Renewed, Revision, SEEN_WITHIN, Served, SinkTrouble, Snapshot, Standing,
+    StandingName, Wanted, WorkerRow, query_id,
 };
 
 /// A registry that lives in this process; clones share it.
@@ -251,6 +251,7 @@ impl Registry for MemoryRegistry {
                 row: *row,
                 seen_at: Instant::now(),
                 standing_rates: Vec::new(),
+                sink_troubles: Vec::new(),
                 type_rates: Vec::new(),
             });
             worker.row = *row;
@@ -303,6 +304,37 @@ impl Registry for MemoryRegistry {
                 *sums.entry(*id).or_default() += rate;
             }
             Ok(sums.into_iter().collect())
+        })
+    }
+
+    async fn report_sink_troubles(
+        &self,
+        worker: ProcessId,
+        troubles: &[SinkTrouble],
+    ) -> Result<(), RegistryError> {
+        troubles.iter().try_for_each(SinkTrouble::check)?;
+        self.with(|store| {
+            if let Some(worker) = store.workers.get_mut(&worker) {
+                worker.sink_troubles = troubles.to_vec();
+            }
+            Ok(())
+        })
+    }
+
+    async fn sink_troubles(&self) -> Result<Vec<SinkTrouble>, RegistryError> {
+        self.with(|store| {
+            let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+            for trouble in store.workers().flat_map(|worker| &worker.sink_troubles) {
+                let key = (trouble.uid.clone(), trouble.reason);
+                let sum = sums.entry(key).or_default();
+                *sum = sum.saturating_add(trouble.dropped);
+            }
+            let trouble = |((uid, reason), dropped)| SinkTrouble {
+                uid,
+                reason,
+                dropped,
+            };
+            Ok(sums.into_iter().map(trouble).collect())
         })
     }
 

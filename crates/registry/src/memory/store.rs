@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use crate::catalogue::Seen;
 use crate::rules::{Entry, Lease, MAX_REMOVALS, Outcome, Plan, REMOVALS_KEPT_FOR, must_reload};
 use crate::{
-    HandlerRow, ProcessId, QueryId, Revision, SEEN_WITHIN, Snapshot, Standing, StandingName,
-    WorkerRow,
+    HandlerRow, ProcessId, QueryId, Revision, SEEN_WITHIN, SinkTrouble, Snapshot, Standing,
+    StandingName, WorkerRow,
 };
 
 #[derive(Debug, Clone)]
@@ -51,6 +51,7 @@ pub(super) struct Worker {
     pub(super) row: WorkerRow,
     pub(super) seen_at: Instant,
     pub(super) standing_rates: Vec<(QueryId, f64)>,
+    pub(super) sink_troubles: Vec<SinkTrouble>,
     pub(super) type_rates: Vec<(String, f64)>,
 }
 

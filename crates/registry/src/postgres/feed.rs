@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnection, PgListener};
 use sqlx::{Acquire, Connection, Postgres, Transaction, query_as};
 
 use super::link::within;
-use super::store::queries;
+use super::store::{queries, sink};
 use super::{PostgresRegistry, rows, single};
 use crate::rules::must_reload;
 use crate::{Feed, Query, QueryId, RegistryError, Revision, Snapshot, StandingName, StandingRef};
@@ -105,6 +105,17 @@ async fn read(
     })
 }
 
+/// Query; namespace, name, uid, generation, topic of the sink and its fields of a standing query that refers to it.
+type ReferenceRow = (
+    String,
+    String,
+    String,
+    String,
+    i64,
+    Option<String>,
+    Vec<String>,
+);
+
 async fn add_standing(
     snapshot: &mut Transaction<'_, Postgres>,
     pipeline: &str,
@@ -114,8 +125,9 @@ async fn add_standing(
     if queries.is_empty() {
         return Ok(());
     }
-    let references: Vec<(String, String, String, String, i64)> = query_as(
-        "SELECT query_id, s.namespace, s.name, s.uid, s.generation
+    let references: Vec<ReferenceRow> = query_as(
+        "SELECT query_id, s.namespace, s.name, s.uid, s.generation, s.sink_topic,
+                CASE WHEN s.sink_topic IS NULL THEN '{}' ELSE s.fields END
          FROM standing s JOIN query q USING (pipeline_id, query_id)
          WHERE s.pipeline_id = $1 AND NOT s.suspended AND q.revision > $2
          ORDER BY s.namespace COLLATE \"C\", s.name COLLATE \"C\"",
@@ -125,11 +137,12 @@ async fn add_standing(
     .fetch_all(&mut **snapshot)
     .await?;
     let mut by_id: HashMap<QueryId, Vec<StandingRef>> = HashMap::new();
-    for (id, namespace, name, uid, generation) in references {
+    for (id, namespace, name, uid, generation, sink_topic, fields) in references {
         let reference = StandingRef {
             name: StandingName { namespace, name },
             uid,
             generation,
+            sink: sink(sink_topic, fields),
         };
         by_id
             .entry(rows::query_id(&id)?)

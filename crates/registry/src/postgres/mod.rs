@@ -26,7 +26,7 @@ use self::link::{CALL_LIMIT, Link, within};
 use crate::query::check_name;
 use crate::{
     Catalogue, Change, Feed, HandlerRow, Listed, ProcessId, Processes, QueryId, Registry,
-    RegistryError, Renewed, Served, Standing, StandingName, Wanted, WorkerRow,
+    RegistryError, Renewed, Served, SinkTrouble, Standing, StandingName, Wanted, WorkerRow,
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
@@ -259,6 +259,18 @@ impl Registry for PostgresRegistry {
 
     async fn standing_rates(&self) -> Result<Vec<(QueryId, f64)>, RegistryError> {
         within(self.read_standing_rates()).await
+    }
+
+    async fn report_sink_troubles(
+        &self,
+        worker: ProcessId,
+        troubles: &[SinkTrouble],
+    ) -> Result<(), RegistryError> {
+        within(self.write_sink_troubles(worker, troubles)).await
+    }
+
+    async fn sink_troubles(&self) -> Result<Vec<SinkTrouble>, RegistryError> {
+        within(self.read_sink_troubles()).await
     }
 
     async fn partition_counts(

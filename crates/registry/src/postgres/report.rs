@@ -8,8 +8,8 @@ use super::{PostgresRegistry, rows};
 use crate::presence::FORGOTTEN_AFTER;
 use crate::query::check_topics;
 use crate::{
-    HandlerRow, Listed, ProcessId, Processes, QueryId, RegistryError, SEEN_WITHIN, StandingName,
-    WorkerRow,
+    HandlerRow, Listed, ProcessId, Processes, QueryId, RegistryError, SEEN_WITHIN, SinkRefusal,
+    SinkTrouble, StandingName, WorkerRow,
 };
 
 /// Id, revision, connections; namespaces, names and counts of what is viewed.
@@ -167,6 +167,58 @@ impl PostgresRegistry {
             .iter()
             .map(|(id, rate)| Ok((rows::query_id(id)?, *rate)))
             .collect()
+    }
+
+    pub(super) async fn write_sink_troubles(
+        &self,
+        worker: ProcessId,
+        troubles: &[SinkTrouble],
+    ) -> Result<(), RegistryError> {
+        troubles.iter().try_for_each(SinkTrouble::check)?;
+        let mut session = self.rest.session().await?;
+        query(
+            "UPDATE worker SET sink_uids = $3, sink_reasons = $4, sink_dropped = $5
+             WHERE pipeline_id = $1 AND worker_id = $2",
+        )
+        .bind(&self.pipeline)
+        .bind(worker.to_string())
+        .bind(rows::texts(troubles.iter().map(|trouble| &trouble.uid)))
+        .bind(rows::texts(
+            troubles.iter().map(|trouble| trouble.reason.as_str()),
+        ))
+        .bind(
+            troubles
+                .iter()
+                .map(|trouble| rows::bigint(trouble.dropped))
+                .collect::<Vec<_>>(),
+        )
+        .execute(session.connection())
+        .await?;
+        session.keep();
+        Ok(())
+    }
+
+    pub(super) async fn read_sink_troubles(&self) -> Result<Vec<SinkTrouble>, RegistryError> {
+        let mut session = self.rest.session().await?;
+        let found: Vec<(String, String, i64)> = query_as(
+            "SELECT t.uid, t.reason, least(sum(t.dropped), 9223372036854775807)::bigint
+             FROM worker, unnest(sink_uids, sink_reasons, sink_dropped) AS t (uid, reason, dropped)
+             WHERE pipeline_id = $1 AND seen_at > clock_timestamp() - make_interval(secs => $2)
+             GROUP BY t.uid, t.reason",
+        )
+        .bind(&self.pipeline)
+        .bind(SEEN_WITHIN.as_secs_f64())
+        .fetch_all(session.connection())
+        .await?;
+        session.keep();
+        let trouble = |(uid, reason, dropped): (String, String, i64)| SinkTrouble {
+            uid,
+            reason: SinkRefusal::from_name(&reason),
+            dropped: dropped.unsigned_abs(),
+        };
+        let mut troubles: Vec<SinkTrouble> = found.into_iter().map(trouble).collect();
+        troubles.sort();
+        Ok(troubles)
     }
 
     pub(super) async fn record_partition_counts(

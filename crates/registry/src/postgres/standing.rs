@@ -6,8 +6,17 @@ use sqlx::{query, query_as};
 use super::{PostgresRegistry, rows};
 use crate::{QueryId, RegistryError, Served, Standing, StandingName, query_id};
 
-/// Uid, generation, tenant, filter, fields, rate, suspended.
-type Columns = (String, i64, String, String, Vec<String>, Option<i64>, bool);
+/// Uid, generation, tenant, filter, fields, rate, suspended, topic of the sink.
+type Columns = (
+    String,
+    i64,
+    String,
+    String,
+    Vec<String>,
+    Option<i64>,
+    bool,
+    Option<String>,
+);
 
 impl PostgresRegistry {
     pub(super) async fn write_standing(
@@ -31,12 +40,13 @@ impl PostgresRegistry {
         plan.put_standing(former, id, standing, lane);
         query(
             "INSERT INTO standing (pipeline_id, namespace, name, uid, generation, query_id, tenant, filter, fields,
-                                   rate_limit, suspended)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                                   rate_limit, suspended, sink_topic)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
              ON CONFLICT ON CONSTRAINT standing_pkey DO UPDATE
              SET uid = excluded.uid, generation = excluded.generation, query_id = excluded.query_id,
                  tenant = excluded.tenant, filter = excluded.filter, fields = excluded.fields,
-                 rate_limit = excluded.rate_limit, suspended = excluded.suspended",
+                 rate_limit = excluded.rate_limit, suspended = excluded.suspended,
+                 sink_topic = excluded.sink_topic",
         )
         .bind(&self.pipeline)
         .bind(&standing.name.namespace)
@@ -49,6 +59,7 @@ impl PostgresRegistry {
         .bind(&standing.fields)
         .bind(standing.rate.map(i64::from))
         .bind(standing.suspended)
+        .bind(&standing.sink_topic)
         .execute(&mut *connection)
         .await?;
         let outcome = self.write(connection, plan).await?;
@@ -94,7 +105,7 @@ impl PostgresRegistry {
         name: &StandingName,
     ) -> Result<Option<Standing>, RegistryError> {
         let found: Option<Columns> = query_as(
-            "SELECT uid, generation, tenant, filter, fields, rate_limit, suspended
+            "SELECT uid, generation, tenant, filter, fields, rate_limit, suspended, sink_topic
              FROM standing WHERE pipeline_id = $1 AND namespace = $2 AND name = $3",
         )
         .bind(&self.pipeline)
@@ -104,7 +115,7 @@ impl PostgresRegistry {
         .await?;
         found
             .map(
-                |(uid, generation, tenant, filter, fields, rate, suspended)| {
+                |(uid, generation, tenant, filter, fields, rate, suspended, sink_topic)| {
                     let rate = rows::limit(rate)?;
                     Ok(Standing {
                         name: name.clone(),
@@ -115,6 +126,7 @@ impl PostgresRegistry {
                         fields,
                         rate,
                         suspended,
+                        sink_topic,
                     })
                 },
             )

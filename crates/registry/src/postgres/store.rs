@@ -9,7 +9,7 @@ use sqlx::{query, query_as, query_scalar};
 
 use super::{PostgresRegistry, rows};
 use crate::rules::{Entry, MAX_REMOVALS, Outcome, Plan, REMOVALS_KEPT_FOR, Reference, Use};
-use crate::{Query, QueryId, RegistryError, StandingName, StandingRef};
+use crate::{Query, QueryId, RegistryError, SinkRef, StandingName, StandingRef};
 
 impl PostgresRegistry {
     /// The touched queries with everything that refers to them.
@@ -60,8 +60,8 @@ impl PostgresRegistry {
             let entry = entries.entry(rows::query_id(&id)?).or_default();
             entry.uses.insert(rows::process_id(&handler)?, used);
         }
-        let references: Vec<(String, String, String, String, i64, Option<i64>)> = query_as(
-            "SELECT query_id, namespace, name, uid, generation, rate_limit
+        let references: Vec<ReferenceRow> = query_as(
+            "SELECT query_id, namespace, name, uid, generation, rate_limit, sink_topic, fields
              FROM standing WHERE pipeline_id = $1 AND query_id = ANY($2) AND NOT suspended
              ORDER BY namespace COLLATE \"C\", name COLLATE \"C\"",
         )
@@ -69,14 +69,16 @@ impl PostgresRegistry {
         .bind(&ids)
         .fetch_all(connection)
         .await?;
-        for (id, namespace, name, uid, generation, rate) in references {
+        for (id, namespace, name, uid, generation, rate, sink_topic, fields) in references {
             let entry = entries.entry(rows::query_id(&id)?).or_default();
             let name = StandingName { namespace, name };
+            let sink = sink(sink_topic, fields);
             if let Some(query) = &mut entry.query {
                 query.standing.push(StandingRef {
                     name: name.clone(),
                     uid: uid.clone(),
                     generation,
+                    sink: sink.clone(),
                 });
             }
             entry.standing.insert(
@@ -85,6 +87,7 @@ impl PostgresRegistry {
                     uid,
                     generation,
                     rate: rows::limit(rate)?,
+                    sink,
                 },
             );
         }
@@ -241,6 +244,23 @@ impl PostgresRegistry {
         .await?;
         Ok(())
     }
+}
+
+/// Query; namespace, name, uid, generation, rate, topic of the sink, fields of a standing query that refers to it.
+type ReferenceRow = (
+    String,
+    String,
+    String,
+    String,
+    i64,
+    Option<i64>,
+    Option<String>,
+    Vec<String>,
+);
+
+/// A sink from its columns.
+pub(super) fn sink(topic: Option<String>, fields: Vec<String>) -> Option<SinkRef> {
+    topic.map(|topic| SinkRef { topic, fields })
 }
 
 /// The columns of `query` but for `created_at`.

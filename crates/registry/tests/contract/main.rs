@@ -65,10 +65,12 @@ on_both! {
         suspended_query_is_not_matched,
         stale_generation_is_refused,
         query_made_again_under_its_name_replaces_the_former,
+        sink_reaches_readers_with_the_revision_of_its_change,
         list_names_standing_queries;
     report:
         processes_count_while_they_report,
         standing_rates_are_summed_over_live_workers,
+        sink_troubles_are_summed_over_live_workers,
         first_partition_counts_stay,
         catalogue_is_merged_and_bounded;
     follow:

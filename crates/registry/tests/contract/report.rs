@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use clickstream_registry::{
-    Catalogue, EventType, Field, HandlerRow, MAX_EVENT_TYPES, ProcessId, StandingName, WorkerRow,
+    Catalogue, EventType, Field, HandlerRow, MAX_EVENT_TYPES, ProcessId, SinkRefusal, SinkTrouble,
+    StandingName, WorkerRow,
 };
 
 use crate::bed::Bed;
@@ -86,6 +87,44 @@ pub(crate) async fn standing_rates_are_summed_over_live_workers(bed: &Bed) {
     bed.advance(Duration::from_secs(20)).await;
     registry.report_worker(&worker(2, 2)).await.unwrap();
     assert_eq!(registry.standing_rates().await.unwrap(), [(a, 2.0)]);
+}
+
+pub(crate) async fn sink_troubles_are_summed_over_live_workers(bed: &Bed) {
+    let registry = bed.registry();
+    let trouble = |uid: &str, reason, dropped| SinkTrouble {
+        uid: uid.into(),
+        reason,
+        dropped,
+    };
+    for n in 1..=2 {
+        registry.report_worker(&worker(n, 1)).await.unwrap();
+    }
+    let (missing, large) = (SinkRefusal::TopicNotFound, SinkRefusal::TooLarge);
+    for (n, troubles) in [
+        (
+            1,
+            vec![trouble("a", missing, 5), trouble("b", large, u64::MAX)],
+        ),
+        (2, vec![trouble("a", missing, 2), trouble("a", large, 1)]),
+        (3, vec![trouble("c", missing, 9)]),
+    ] {
+        registry
+            .report_sink_troubles(worker(n, 1).id, &troubles)
+            .await
+            .unwrap();
+    }
+    let read = registry.sink_troubles().await.unwrap();
+    assert_eq!(read.len(), 3, "{read:?}");
+    assert_eq!(read[0], trouble("a", missing, 7));
+    assert_eq!(read[1], trouble("a", large, 1));
+    assert_eq!((read[2].uid.as_str(), read[2].reason), ("b", large));
+    registry
+        .report_sink_troubles(worker(1, 1).id, &[])
+        .await
+        .unwrap();
+    assert_eq!(registry.sink_troubles().await.unwrap().len(), 2);
+    bed.advance(Duration::from_secs(20)).await;
+    assert_eq!(registry.sink_troubles().await.unwrap(), []);
 }
 
 pub(crate) async fn first_partition_counts_stay(bed: &Bed) {

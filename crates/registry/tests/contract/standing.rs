@@ -1,4 +1,6 @@
-use clickstream_registry::{Category, Query, RegistryError, Standing, StandingName, StandingRef};
+use clickstream_registry::{
+    Category, Query, RegistryError, SinkRef, Standing, StandingName, StandingRef,
+};
 
 use crate::bed::{Bed, wanted};
 
@@ -19,6 +21,7 @@ fn standing(of: &str, generation: i64, filter: &str) -> Standing {
         fields: vec!["type".into(), "page.path".into()],
         rate: Some(100),
         suspended: false,
+        sink_topic: None,
     }
 }
 
@@ -27,6 +30,7 @@ fn reference(of: &str, generation: i64) -> StandingRef {
         name: name(of),
         uid: format!("uid-{of}"),
         generation,
+        sink: None,
     }
 }
 
@@ -189,6 +193,69 @@ pub(crate) async fn query_made_again_under_its_name_replaces_the_former(bed: &Be
     // The finalizer of the former one comes late and finds nothing of its own.
     assert!(!operator.remove_standing("uid-carts").await.unwrap());
     assert_eq!(bed.filters().await, ["event.a == 2"]);
+}
+
+pub(crate) async fn sink_reaches_readers_with_the_revision_of_its_change(bed: &Bed) {
+    let (operator, mut reader) = (bed.registry(), bed.reader().await);
+    let with_sink = |of: &str, generation, topic: Option<&str>| Standing {
+        sink_topic: topic.map(str::to_owned),
+        ..standing(of, generation, "event.a == 1")
+    };
+    let sink = |topic: &str| {
+        Some(SinkRef {
+            topic: topic.into(),
+            fields: vec!["type".into(), "page.path".into()],
+        })
+    };
+    let first = with_sink("carts", 1, Some("carts-a"));
+    let mut at = operator
+        .put_standing(&first, 0)
+        .await
+        .unwrap()
+        .unwrap()
+        .revision;
+    assert_eq!(
+        operator.standing(&name("carts")).await.unwrap(),
+        Some(first)
+    );
+    // Equal filters share a row; each standing query has its own sink, or none.
+    operator
+        .put_standing(&with_sink("other", 1, None), 0)
+        .await
+        .unwrap();
+    let mut read = async || {
+        let snapshot = reader.since(at).await;
+        at = snapshot.revision;
+        assert_eq!(snapshot.queries.len(), 1);
+        let sinks = snapshot.queries[0].standing.iter();
+        sinks
+            .map(|by| (by.name.name.clone(), by.sink.clone()))
+            .collect::<Vec<_>>()
+    };
+    let (carts, other) = ("carts".to_owned(), "other".to_owned());
+    assert_eq!(
+        read().await,
+        [(carts.clone(), sink("carts-a")), (other.clone(), None)]
+    );
+    operator
+        .put_standing(&with_sink("carts", 2, Some("carts-b")), 0)
+        .await
+        .unwrap();
+    assert_eq!(
+        read().await,
+        [(carts.clone(), sink("carts-b")), (other.clone(), None)]
+    );
+    operator
+        .put_standing(&with_sink("carts", 3, None), 0)
+        .await
+        .unwrap();
+    assert_eq!(read().await, [(carts, None), (other, None)]);
+    for bad in ["", "a\nb"] {
+        let refused = operator
+            .put_standing(&with_sink("carts", 4, Some(bad)), 0)
+            .await;
+        assert_eq!(refused.unwrap_err().category(), Category::Invalid);
+    }
 }
 
 pub(crate) async fn list_names_standing_queries(bed: &Bed) {
