@@ -1,6 +1,7 @@
 //! From `helm install` to `helm uninstall` on a real node: a pipeline and standing queries by `kubectl apply`, pods that
 //! really run and are really lost, and what people see meanwhile.
 
+use std::collections::HashSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use clickstream_e2e::release::{OPERATIONS, ROLLOUT, Release};
 use clickstream_e2e::{SOON, until};
 use clickstream_testkit::process::{Process, built, http};
 use clickstream_testkit::viewer::{Door, Log, Viewer};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
 use serde_json::Value;
 
 /// Limit for the data set to be sent, matched and delivered, even while pods come and go.
@@ -97,6 +101,7 @@ async fn release_serves_standing_queries_through_lost_pods_upgrade_and_removal()
 
     page_shows_the_standing_query(&release).await?;
     everybody_sees_exactly_the_matches(&release, &expected).await?;
+    sink_has_the_matches_and_nothing_else(&release, &expected).await?;
     lost_pods_lose_nothing(&release, &expected).await?;
     mistakes_are_shown_and_deleted_queries_end(&release).await?;
     upgrade_replaces_the_operator_only(&release).await?;
@@ -153,6 +158,34 @@ async fn everybody_sees_exactly_the_matches(release: &Release, expected: &Expect
     shown.sort_unstable();
     wanted.sort_unstable();
     ensure!(shown == wanted, "`tail` shows {} of {count}", shown.len());
+    Ok(())
+}
+
+/// In the topic that the standing query names. A match may be there twice, and those of the page's rounds are there, too.
+async fn sink_has_the_matches_and_nothing_else(
+    release: &Release,
+    expected: &Expected,
+) -> Result<()> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", release.brokers())
+        .set("group.id", "sink")
+        .set("auto.offset.reset", "earliest")
+        .create()?;
+    consumer.subscribe(&["payment-trouble"])?;
+    // Without the number of the round.
+    let line = |id: &str| id.split_once('-').map(|(_, line)| line.to_owned());
+    let wanted: HashSet<_> = expected.trouble.iter().map(|id| line(id)).collect();
+    let mut found = HashSet::new();
+    until("every match is in the topic", SOON, async || {
+        while let Some(record) = consumer.poll(Duration::from_millis(20)) {
+            let event: Value = serde_json::from_slice(record?.payload().context("no value")?)?;
+            let id = event["event_id"].as_str().and_then(line);
+            ensure!(wanted.contains(&id), "{event} is no match");
+            found.insert(id);
+        }
+        Ok(found == wanted)
+    })
+    .await?;
     Ok(())
 }
 
