@@ -64,7 +64,7 @@ ui/node_modules/.package-lock.json: ui/package-lock.json
 # One selection of packages and one profile for all, so that nothing is built twice.
 workspace := --locked --workspace --exclude clickstream-bench --exclude clickstream-bench-engine
 
-test: ## Everything: lint, unit, property, real Kafka, real PostgreSQL, real Kubernetes API, real Chromium
+test: ## Everything: lint, unit, property, real Kafka, PostgreSQL, Kubernetes, Chromium; the node needs root
 	@testbed/setup test
 	@$(MAKE) lint
 	@$(MAKE) build
@@ -92,8 +92,20 @@ e2e: build ## The whole path on real services; `make e2e TEST=faults` for a part
 
 TEST ?= $(basename $(notdir $(wildcard e2e/tests/*.rs)))
 
-crds: ## Writes the custom resource definitions in crds/ from the types
+crds: ## Writes the custom resource definitions in crds/ and in the Helm chart from the types
 	cargo run --locked -q -p clickstream-resources --example crds
+
+# The version of all packages.
+version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+image_programs := -p clickstream-operator -p clickstream-worker -p clickstream-handler -p clickstream
+
+images: ui ## The image with all programs, without a container engine: target/clickstream.tar (IMAGE)
+	cargo build --locked --release --bins $(image_programs)
+	rm -rf $(CARGO_TARGET_DIR)/image && image/rootfs $(CARGO_TARGET_DIR)/release $(CARGO_TARGET_DIR)/image
+	image/archive $(IMAGE) $(CARGO_TARGET_DIR)/image $(CARGO_TARGET_DIR)/clickstream.tar clickstream
+	@echo "$(CARGO_TARGET_DIR)/clickstream.tar is $(IMAGE): docker load -i, podman load -i, ctr -n k8s.io images import"
+
+IMAGE ?= docker.io/library/clickstream:$(version)
 
 lint: ui ## Formatting, clippy and docs without a warning; the page's types, also against the API's description
 	cargo fmt --all --check
@@ -141,4 +153,4 @@ clean: ## Removes what was built
 	cargo clean
 	rm -rf ui/dist ui/node_modules
 
-.PHONY: help demo demo-program services ui test build test-fast test-units e2e crds lint bench bench-engine fuzz fuzz-short check-unsafe soak setup clean
+.PHONY: help demo demo-program services ui test build test-fast test-units e2e crds lint bench bench-engine fuzz fuzz-short check-unsafe soak setup images clean

@@ -5,6 +5,7 @@ pub mod compare;
 pub mod dataset;
 pub mod load;
 pub mod pipeline;
+pub mod release;
 
 use std::time::{Duration, Instant};
 

@@ -7,10 +7,11 @@ if (baseURL === undefined || baseURL === "") {
 
 export default defineConfig({
   testDir: ".",
-  // Two systems: one that sends about 200 events a second, and for the load one that sends 2,000.
+  // Three systems: one that sends about 200 events a second, for the load one that sends 2,000, and one with a standing query.
   projects: [
-    { name: "page", testIgnore: "load.spec.ts" },
+    { name: "page", testIgnore: ["load.spec.ts", "standing.spec.ts"] },
     { name: "load", testMatch: "load.spec.ts" },
+    { name: "standing", testMatch: "standing.spec.ts" },
   ],
   outputDir: "../test-results",
   reporter: "list",

@@ -1,13 +1,16 @@
-//! Writes the custom resource definitions into `crds/`.
+//! Writes the custom resource definitions into `crds/` and into the Helm chart.
 
 use std::path::Path;
 
 fn main() -> anyhow::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
-    std::fs::create_dir_all(&folder)?;
-    for (name, crd) in clickstream_resources::crds() {
-        let yaml = clickstream_resources::quoted(&serde_yaml::to_string(&crd)?);
-        std::fs::write(folder.join(name), yaml)?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for folder in ["crds", "charts/clickstream/files/crds"] {
+        let folder = root.join(folder);
+        std::fs::create_dir_all(&folder)?;
+        for (name, crd) in clickstream_resources::crds() {
+            let yaml = clickstream_resources::quoted(&serde_yaml::to_string(&crd)?);
+            std::fs::write(folder.join(name), yaml)?;
+        }
     }
     Ok(())
 }

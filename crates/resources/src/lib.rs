@@ -2,7 +2,7 @@
 //!
 //! [`ClickstreamPipeline`] is the platform team's: topics, database, workers and handlers. [`ClickstreamQuery`] is
 //! the product team's: a filter that is matched for as long as the object exists. The schemas in `crds/` are made from
-//! these types: `cargo run -p clickstream-resources --example crds`.
+//! these types: `make crds`.
 //!
 //! No client and no I/O: what the operator does about an object is in `operator/`.
 

@@ -1,13 +1,20 @@
-//! The definitions in `crds/` are those of the types.
+//! The definitions in `crds/` and in the Helm chart are those of the types.
 
 #[test]
 fn committed_definitions_are_those_of_the_types() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
-    for (name, crd) in clickstream_resources::crds() {
-        let committed = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
-        assert!(
-            committed == clickstream_resources::quoted(&serde_yaml::to_string(&crd).unwrap()),
-            "crds/{name} is not what the types say; run `cargo run -p clickstream-resources --example crds`"
-        );
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for folder in ["crds", "charts/clickstream/files/crds"] {
+        let crds = clickstream_resources::crds();
+        for (name, crd) in &crds {
+            let file = root.join(folder).join(name);
+            let committed = std::fs::read_to_string(file).unwrap_or_default();
+            let made = clickstream_resources::quoted(&serde_yaml::to_string(crd).unwrap());
+            assert!(
+                committed == made,
+                "{folder}/{name} is not what the types say; run `make crds`"
+            );
+        }
+        let files = std::fs::read_dir(root.join(folder)).unwrap().count();
+        assert_eq!(files, crds.len(), "{folder} has files of no type");
     }
 }

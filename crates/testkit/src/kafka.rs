@@ -1,7 +1,7 @@
 //! A real Apache Kafka: one KRaft node on free loopback ports, its jars taken by Maven once and kept in
 //! `${XDG_CACHE_HOME:-$HOME/.cache}/clickstream/`.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -49,13 +49,21 @@ impl Kafka {
     /// # Errors
     /// When Java or Maven is missing (with the line that installs it), the jars cannot be had, or it does not start.
     pub fn start() -> Result<Kafka> {
+        Kafka::start_on(Ipv4Addr::LOCALHOST)
+    }
+
+    /// As [`Kafka::start`], listening on another address of this machine.
+    ///
+    /// # Errors
+    /// As [`Kafka::start`].
+    pub fn start_on(host: Ipv4Addr) -> Result<Kafka> {
         let jars = jars()?;
         let folder = tempfile::Builder::new()
             .prefix("clickstream-kafka-")
             .tempdir()?
             .keep();
         reaper::remove(&folder)?;
-        let (broker, controller) = (port::free()?, port::free()?);
+        let (broker, controller) = (port::free_on(host)?, port::free()?);
         let properties = folder.join("server.properties");
         std::fs::write(
             &properties,

@@ -18,12 +18,20 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 /// # Errors
 /// When no port of the range is free.
 pub fn free() -> Result<SocketAddr> {
+    free_on(Ipv4Addr::LOCALHOST)
+}
+
+/// As [`free`], on another address of this machine.
+///
+/// # Errors
+/// When no port of the range is free there.
+pub fn free_on(host: Ipv4Addr) -> Result<SocketAddr> {
     let span = RANGE.1 - RANGE.0;
     let start = u16::try_from(std::process::id().wrapping_mul(97) % u32::from(span))?;
     for _ in 0..span {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = RANGE.0 + (start + step % span) % span;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let address = SocketAddr::from((host, port));
         if TcpListener::bind(address).is_ok() {
             return Ok(address);
         }

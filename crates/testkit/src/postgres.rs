@@ -1,6 +1,6 @@
 //! A real PostgreSQL: a cluster of its own on a free loopback port, its files in a temporary folder.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -41,6 +41,14 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL is missing (with the line that installs it) or does not start.
     pub async fn start() -> Result<Postgres> {
+        Postgres::start_on(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// As [`Postgres::start`], listening on another address of this machine, for everybody who reaches it.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub async fn start_on(host: Ipv4Addr) -> Result<Postgres> {
         let folder = tempfile::Builder::new()
             .prefix("clickstream-postgres-")
             .tempdir()?
@@ -75,9 +83,12 @@ impl Postgres {
             "initdb: {}",
             String::from_utf8_lossy(&made.stderr)
         );
+        if !host.is_loopback() {
+            std::fs::write(folder.join("data/pg_hba.conf"), "host all all all trust\n")?;
+        }
         let postgres = Postgres {
             folder,
-            address: port::free()?,
+            address: port::free_on(host)?,
             process: Mutex::new(None),
         };
         postgres.start_again().await?;
@@ -154,7 +165,7 @@ impl Postgres {
             .args(["-p", &self.address.port().to_string()])
             .args([
                 "-c",
-                "listen_addresses=127.0.0.1",
+                &format!("listen_addresses={}", self.address.ip()),
                 "-c",
                 "max_connections=200",
                 "-c",

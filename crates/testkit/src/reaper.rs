@@ -12,15 +12,16 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result};
 
-/// Reads `watch PID`, `forget PID`, `remove FOLDER`; at the end of input kills and removes.
+/// Reads `watch PID`, `forget PID`, `run COMMAND`, `remove FOLDER`; at the end of input kills, runs and removes.
 /// (`kill -9 --` is an error to dash, `kill -s` is not.)
 /// Kills are waited for (5 s at most), so that no dying process writes into a folder that is being removed.
 const SCRIPT: &str = r#"
-pids=
+pids= after=
 while read -r word value; do
   case $word in
     watch) pids="$pids $value" ;;
     forget) rest=; for pid in $pids; do [ "$pid" = "$value" ] || rest="$rest $pid"; done; pids=$rest ;;
+    run) after="$after$value;" ;;
     remove) set -- "$@" "$value" ;;
   esac
 done
@@ -29,6 +30,7 @@ for pid in $pids; do
   n=0
   while kill -s 0 -- "-$pid" && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
 done
+eval "$after"
 [ $# -eq 0 ] || rm -rf -- "$@"
 "#;
 
@@ -46,6 +48,14 @@ pub fn watch(pid: u32) -> Result<()> {
 /// When the reaper has been killed.
 pub fn forget(pid: u32) -> Result<()> {
     tell(&format!("forget {pid}\n"))
+}
+
+/// Runs `command`, a line of shell, when this test process is gone, after the watched processes have ended.
+///
+/// # Errors
+/// When the reaper cannot be started or has been killed.
+pub fn run(command: &str) -> Result<()> {
+    tell(&format!("run {command}\n"))
 }
 
 /// Removes `folder` when this test process is gone, after the watched processes have ended.

@@ -402,7 +402,9 @@ impl Directory {
                 }
             }
         }
-        if let (Some(last), true) = (words.checked_sub(1), broad.pages.len() % 64 > 0) {
+        if let Some(last) = words.checked_sub(1)
+            && !broad.pages.len().is_multiple_of(64)
+        {
             // There are no pages behind the last one.
             let none = u64::MAX << (broad.pages.len() % 64);
             for bits in directory.any[last..].iter_mut().step_by(words) {

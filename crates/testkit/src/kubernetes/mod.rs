@@ -1,9 +1,10 @@
 //! A real Kubernetes control plane without a node: etcd, kube-apiserver and kube-controller-manager on free loopback
-//! ports. They are one Go program (`testbed/kubernetes`), built once and kept in
-//! `${XDG_CACHE_HOME:-$HOME/.cache}/clickstream/`. Pods stay Pending: a test that needs more plays the kubelet.
+//! ports. Pods stay Pending: a test that runs some takes a [`Cluster`], which has a node and takes longer to start.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
+mod node;
+mod programs;
+
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -11,23 +12,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::kafka::{cache, require};
+pub use self::node::Cluster;
+use crate::kafka::require;
 use crate::process::Process;
 use crate::{port, reaper};
 
-/// As in `testbed/kubernetes/go.mod`.
-const VERSION: &str = "1.34.2";
-
 /// How long the API server may take until it answers. A start takes 3 s on two idle cores.
 const START_LIMIT: Duration = Duration::from_secs(120);
-
-/// What one program is called by, and so is.
-const COMPONENTS: [&str; 4] = [
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kubectl",
-];
 
 /// A running control plane. Dropping it ends it and removes its data.
 #[derive(Debug)]
@@ -36,12 +27,14 @@ pub struct Kubernetes {
     programs: PathBuf,
     etcd: SocketAddr,
     server: SocketAddr,
+    services: String,
     running: Mutex<Running>,
 }
 
 #[derive(Debug, Default)]
 struct Running {
     // Dropped in this order.
+    scheduler: Option<Process>,
     controllers: Option<Process>,
     server: Option<Process>,
     etcd: Option<Process>,
@@ -66,7 +59,13 @@ impl Kubernetes {
     /// # Errors
     /// When Go or OpenSSL is missing (with the line that installs it), the program cannot be built, or does not start.
     pub fn start() -> Result<Kubernetes> {
-        let programs = programs()?;
+        Kubernetes::start_on(Ipv4Addr::LOCALHOST, "10.96.0.0/16")
+    }
+
+    /// Starts a control plane whose API server listens on `address` and gives Services addresses of `services`.
+    fn start_on(address: Ipv4Addr, services: &str) -> Result<Kubernetes> {
+        require("openssl", "apt-get install -y openssl")?;
+        let programs = programs::kubernetes()?;
         let folder = tempfile::Builder::new()
             .prefix("clickstream-kubernetes-")
             .tempdir()?
@@ -76,7 +75,8 @@ impl Kubernetes {
             folder,
             programs,
             etcd: port::free()?,
-            server: port::free()?,
+            server: port::free_on(address)?,
+            services: services.to_owned(),
             running: Mutex::default(),
         };
         kubernetes.write_credentials()?;
@@ -99,13 +99,28 @@ impl Kubernetes {
     #[must_use]
     pub fn kubectl(&self) -> Command {
         let mut command = Command::new(self.programs.join("kubectl"));
-        command
+        direct(&mut command)
             .arg("--kubeconfig")
             .arg(self.kubeconfig())
             .arg("--cache-dir")
             .arg(self.folder.join("kubectl"))
             .stdin(Stdio::null());
         command
+    }
+
+    /// Helm as the administrator.
+    ///
+    /// # Errors
+    /// When Go is missing or cannot build it.
+    pub fn helm(&self) -> Result<Command> {
+        let mut command = Command::new(programs::helm()?);
+        direct(&mut command)
+            .env("KUBECONFIG", self.kubeconfig())
+            .stdin(Stdio::null());
+        for folder in ["CACHE", "CONFIG", "DATA"] {
+            command.env(format!("HELM_{folder}_HOME"), self.folder.join("helm"));
+        }
+        Ok(command)
     }
 
     /// Applies `path`, a file or a folder with all that is below it, and returns what kubectl says.
@@ -133,12 +148,25 @@ impl Kubernetes {
     /// # Errors
     /// When it refuses them.
     pub fn apply_crds(&self) -> Result<()> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
-        self.apply(&folder, &["--server-side"])?;
+        self.define(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds"))
+    }
+
+    /// As [`Kubernetes::apply_crds`], of the Prometheus Operator's kinds PodMonitor and PrometheusRule.
+    ///
+    /// # Errors
+    /// When Go is missing or cannot fetch them.
+    pub fn apply_monitoring_crds(&self) -> Result<()> {
+        programs::monitoring()?
+            .iter()
+            .try_for_each(|file| self.define(file))
+    }
+
+    fn define(&self, folder: &Path) -> Result<()> {
+        self.apply(folder, &["--server-side"])?;
         let mut wait = self.kubectl();
         wait.args(["wait", "--for=condition=Established", "--timeout=60s"])
             .arg("-f")
-            .arg(&folder);
+            .arg(folder);
         let output = wait.output()?;
         ensure!(
             output.status.success(),
@@ -181,9 +209,10 @@ impl Kubernetes {
                 self.path("accounts.key")
             ))
             .arg(format!("--token-auth-file={}", self.path("tokens.csv")))
+            .arg(format!("--service-cluster-ip-range={}", self.services))
             .args([
                 "--authorization-mode=RBAC",
-                "--service-cluster-ip-range=10.96.0.0/16",
+                "--kubelet-preferred-address-types=InternalIP",
             ]);
         let server = Process::start("kube-apiserver", command, &self.folder.join("server.log"))?;
         self.running().server = Some(server);
@@ -228,10 +257,25 @@ impl Kubernetes {
                 "--service-account-private-key-file={}",
                 self.path("accounts.key")
             ))
+            // With which pods check whom they talk to.
+            .arg(format!(
+                "--root-ca-file={}",
+                self.path("certificates/apiserver.crt")
+            ))
             .args(["--leader-elect=false", "--secure-port=0"]);
         let log = self.folder.join("controllers.log");
         let controllers = Process::start("kube-controller-manager", command, &log)?;
         self.running().controllers = Some(controllers);
+        Ok(())
+    }
+
+    fn start_scheduler(&self) -> Result<()> {
+        let mut command = self.component("kube-scheduler");
+        command
+            .arg(format!("--kubeconfig={}", self.path("admin.kubeconfig")))
+            .args(["--leader-elect=false", "--secure-port=0"]);
+        let log = self.folder.join("scheduler.log");
+        self.running().scheduler = Some(Process::start("kube-scheduler", command, &log)?);
         Ok(())
     }
 
@@ -246,11 +290,12 @@ impl Kubernetes {
         {
             let mut running = self.running();
             let Running {
+                scheduler,
                 controllers,
                 server,
                 etcd,
             } = &mut *running;
-            for process in [etcd, server, controllers].into_iter().flatten() {
+            for process in [etcd, server, controllers, scheduler].into_iter().flatten() {
                 if process.status()?.is_some() || Instant::now() > end {
                     let (name, log) = (process.name().to_owned(), process.log_tail(20));
                     bail!("the control plane does not start, {name}:\n{log}");
@@ -305,7 +350,7 @@ impl Kubernetes {
 
     fn component(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs.join(name));
-        command.current_dir(&self.folder);
+        direct(&mut command).current_dir(&self.folder);
         command
     }
 
@@ -318,63 +363,17 @@ impl Kubernetes {
     }
 }
 
+/// All that is talked to is on this machine, even where its addresses look otherwise.
+fn direct(command: &mut Command) -> &mut Command {
+    for variable in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
 impl Drop for Kubernetes {
     fn drop(&mut self) {
         *self.running() = Running::default();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-/// The folder of the programs; Go fills it when it is not there, which takes minutes.
-fn programs() -> Result<PathBuf> {
-    require("openssl", "apt-get install -y openssl")?;
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testbed/kubernetes");
-    let mut hash = DefaultHasher::new();
-    for file in ["main.go", "go.mod", "go.sum"] {
-        std::fs::read(source.join(file))?.hash(&mut hash);
-    }
-    let cache = cache()?;
-    let programs = cache.join(format!("kubernetes-{VERSION}-{:016x}", hash.finish()));
-    if programs.is_dir() {
-        return Ok(programs);
-    }
-    require("go", "apt-get install -y golang-go, or see https://go.dev")?;
-    eprintln!(
-        "building Kubernetes {VERSION} once, into `{}`: this takes minutes",
-        programs.display()
-    );
-    std::fs::create_dir_all(&cache)?;
-    let fresh = tempfile::tempdir_in(&cache)?;
-    let version = "k8s.io/component-base/version";
-    let built = Command::new("go")
-        .args(["build", "-trimpath", "-buildvcs=false"])
-        .arg(format!(
-            "-ldflags=-s -w -X {version}.gitVersion=v{VERSION} -X {version}.gitMajor=1 -X {version}.gitMinor=34"
-        ))
-        .arg("-o")
-        .arg(fresh.path().join("kube"))
-        .arg(".")
-        .current_dir(&source)
-        .env("CGO_ENABLED", "0")
-        .output()
-        .context("cannot run `go`")?;
-    ensure!(
-        built.status.success(),
-        "Go cannot build Kubernetes: {}",
-        String::from_utf8_lossy(&built.stderr)
-    );
-    for component in COMPONENTS {
-        std::os::unix::fs::symlink("kube", fresh.path().join(component))?;
-    }
-    // Another test process may have been quicker; its program is the same.
-    let fresh = fresh.keep();
-    if std::fs::rename(&fresh, &programs).is_err() {
-        ensure!(
-            programs.is_dir(),
-            "cannot move the program to `{}`",
-            programs.display()
-        );
-        std::fs::remove_dir_all(&fresh)?;
-    }
-    Ok(programs)
 }
