@@ -161,6 +161,12 @@ fn filters_without_rare_clauses_agree() {
     check(Mix::B, 10_000_000, 2_500);
 }
 
+/// Enough of them for a directory of pages of several words.
+#[test]
+fn many_filters_without_rare_clauses_agree() {
+    check(Mix::B, 1_200_000, 10_000);
+}
+
 #[test]
 fn searches_in_texts_agree() {
     check(Mix::T, 10_000_000, 1_000);
