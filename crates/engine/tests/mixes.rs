@@ -161,6 +161,12 @@ fn filters_without_rare_clauses_agree() {
     check(Mix::B, 10_000_000, 2_500);
 }
 
+/// Enough of them for a directory of pages of several words.
+#[test]
+fn many_filters_without_rare_clauses_agree() {
+    check(Mix::B, 1_200_000, 10_000);
+}
+
 #[test]
 fn searches_in_texts_agree() {
     check(Mix::T, 10_000_000, 1_000);
@@ -174,4 +180,26 @@ fn logic_and_errors_agree() {
 #[test]
 fn numbers_and_spellings_agree() {
     check(Mix::N, 10_000_000, 500);
+}
+
+/// More patterns of one field than one automaton takes, some of them large, none with a text that it needs.
+#[test]
+fn many_patterns_of_a_field_agree() {
+    let filters: Vec<Filter> = (0..300)
+        .map(|count| {
+            let want = if count % 7 == 0 { "!" } else { "" };
+            let text = format!("{want}event.s.matches(\"^[a-c]*[0-9]{{{count}}}$\")");
+            Filter::parse(&text).unwrap()
+        })
+        .collect();
+    let set = set_of(&filters);
+    let mut scratch = Scratch::default();
+    let mut matches = 0;
+    for length in 0..320 {
+        let event = format!(r#"{{"s":"{}{}"}}"#, "ab", "1".repeat(length));
+        let results = results(&set, &filters, event.as_bytes(), &mut scratch);
+        assert!(results.agree(), "{}", smallest(&filters, event.as_bytes()));
+        matches += results.index.len();
+    }
+    assert!(matches > 300, "{matches}");
 }
