@@ -80,7 +80,7 @@ test-fast: ui ## What needs no services
 	cargo test $(workspace) --lib --bins $(addprefix --test ,$(serviceless))
 
 # Integration tests that start no service; the others are left to `make test`.
-service_tests := crates/registry/% crates/resources/tests/admission.rs crates/testkit/% e2e/% worker/tests/kafka.rs
+service_tests := cli/tests/kubectl.rs crates/registry/% crates/resources/tests/admission.rs crates/testkit/% e2e/% worker/tests/kafka.rs
 serviceless := $(basename $(notdir $(filter-out $(service_tests),$(wildcard */tests/*.rs crates/*/tests/*.rs))))
 
 test-units: ui ## Unit and property tests, and those of single packages on real services
