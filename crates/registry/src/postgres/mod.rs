@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool, query_scalar};
+use sqlx::{ConnectOptions, PgPool, SqlSafeStr as _, query_scalar};
 
 use self::link::{CALL_LIMIT, Link, within};
 use crate::query::check_name;
@@ -29,7 +29,13 @@ use crate::{
     RegistryError, Renewed, Served, SinkTrouble, Standing, StandingName, Wanted, WorkerRow,
 };
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+/// Version, description and statements of each file in `migrations/`. Listed here as `sqlx::migrate!` would build the
+/// driver a second time, for the compiler.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(
+    1,
+    "registry",
+    include_str!("../../../../migrations/0001_registry.sql"),
+)];
 
 /// The registry of one pipeline in a PostgreSQL database.
 pub struct PostgresRegistry {
@@ -108,7 +114,11 @@ impl PostgresRegistry {
         let options = self.options.clone().options([("statement_timeout", "0")]);
         // A pool, because the migrator's use of a plain connection cannot move between threads.
         let pool = single(&options);
-        let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+        let migrations = MIGRATIONS.map(|(version, description, sql)| {
+            let kind = MigrationType::Simple;
+            Migration::new(version, description.into(), kind, sql.into_sql_str(), false)
+        });
+        let mut migrator = Migrator::with_migrations(migrations.into());
         migrator.set_ignore_missing(true);
         let migrated = migrator.run(&pool).await;
         pool.close().await;
@@ -141,8 +151,8 @@ impl PostgresRegistry {
             Err(RegistryError::SchemaMissing(_)) => 0,
             applied => applied?,
         };
-        let known = MIGRATIONS.iter().map(|migration| migration.version).max();
-        Ok((applied, known.unwrap_or(0)))
+        let (known, ..) = MIGRATIONS[MIGRATIONS.len() - 1];
+        Ok((applied, known))
     }
 
     async fn check_schema(&self) -> Result<(), RegistryError> {
@@ -153,11 +163,11 @@ impl PostgresRegistry {
         session.keep();
         match MIGRATIONS
             .iter()
-            .find(|migration| !applied.contains(&migration.version))
+            .find(|(version, ..)| !applied.contains(version))
         {
             None => Ok(()),
-            Some(missing) => Err(RegistryError::SchemaMissing(
-                format!("migration {} is not applied", missing.version).into(),
+            Some((missing, ..)) => Err(RegistryError::SchemaMissing(
+                format!("migration {missing} is not applied").into(),
             )),
         }
     }
@@ -290,5 +300,26 @@ impl Registry for PostgresRegistry {
 
     async fn catalogue(&self) -> Result<Catalogue, RegistryError> {
         within(self.read_catalogue()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::MIGRATIONS;
+
+    #[test]
+    fn every_migration_is_embedded_in_order() {
+        let mut files: Vec<_> = fs::read_dir("../../migrations")
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".sql"))
+            .collect();
+        files.sort();
+        let embedded = MIGRATIONS.map(|(version, description, _)| {
+            format!("{version:04}_{}.sql", description.replace(' ', "_"))
+        });
+        assert_eq!(files, embedded);
     }
 }
