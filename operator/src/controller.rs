@@ -3,7 +3,6 @@
 use std::future::ready;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clickstream_resources::{ClickstreamPipeline, ClickstreamQuery};
 use futures_util::StreamExt as _;
@@ -22,9 +21,6 @@ use tracing::{debug, warn};
 use crate::client::WATCH_SECONDS;
 use crate::reconcile::fetch::secret_names;
 use crate::reconcile::{Context, Error, chain, pipeline, query};
-
-/// Changes that come together are looked at once.
-const DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// The stores of one namespace, or of all, and who fills them.
 pub struct Scope {
@@ -125,11 +121,7 @@ fn run_pipelines(
             .collect::<Vec<_>>()
     };
     let controller = Controller::for_stream(own, store)
-        .with_config(
-            ControllerConfig::default()
-                .debounce(DEBOUNCE)
-                .concurrency(concurrency),
-        )
+        .with_config(looks(concurrency))
         .owns(api::<Deployment>(client, namespace), owned.clone())
         .owns(api::<ConfigMap>(client, namespace), owned.clone())
         .owns(api::<Service>(client, namespace), owned.clone())
@@ -137,8 +129,8 @@ fn run_pipelines(
         .owns(api::<PodDisruptionBudget>(client, namespace), owned)
         .watches_stream(secrets, of_secret)
         .graceful_shutdown_on(cancel.cancelled_owned());
-    let looks = controller.run(pipeline::reconcile, failed, Arc::clone(ctx));
-    Box::pin(looks.for_each(|outcome| {
+    let outcomes = controller.run(pipeline::reconcile, failed, Arc::clone(ctx));
+    Box::pin(outcomes.for_each(|outcome| {
         told("ClickstreamPipeline", outcome);
         ready(())
     }))
@@ -184,15 +176,11 @@ fn run_queries(
             .collect::<Vec<_>>()
     };
     let controller = Controller::for_stream(own, store)
-        .with_config(
-            ControllerConfig::default()
-                .debounce(DEBOUNCE)
-                .concurrency(concurrency),
-        )
+        .with_config(looks(concurrency))
         .watches_stream(pipelines, of_pipeline)
         .graceful_shutdown_on(cancel.cancelled_owned());
-    let looks = controller.run(query::reconcile, failed, Arc::clone(ctx));
-    Box::pin(looks.for_each(|outcome| {
+    let outcomes = controller.run(query::reconcile, failed, Arc::clone(ctx));
+    Box::pin(outcomes.for_each(|outcome| {
         told("ClickstreamQuery", outcome);
         ready(())
     }))
@@ -206,6 +194,12 @@ where
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     }
+}
+
+/// Without a debounce: it begins anew with each change, so an object that never rests would never be looked at.
+/// Changes that come during a look are one look after it.
+fn looks(concurrency: u16) -> ControllerConfig {
+    ControllerConfig::default().concurrency(concurrency)
 }
 
 fn config() -> watcher::Config {

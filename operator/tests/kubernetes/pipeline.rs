@@ -172,6 +172,26 @@ async fn topic_is_grown_and_only_named_settings_are_changed() {
 }
 
 #[tokio::test]
+async fn pipeline_that_never_rests_is_looked_at() {
+    let bed = Bed::new().await;
+    bed.pipeline("shop", json!({})).await;
+    bed.until_ready("shop").await;
+    bed.delete::<Service>("shop-handler").await;
+    let touching = async {
+        loop {
+            bed.touch::<ClickstreamPipeline>("shop").await;
+        }
+    };
+    tokio::select! {
+        () = touching => {}
+        () = until("the Service is back", async || {
+            let service = bed.api::<Service>().get_opt("shop-handler").await.unwrap();
+            service.map(drop)
+        }) => {}
+    }
+}
+
+#[tokio::test]
 async fn drift_is_corrected_and_a_new_secret_restarts_pods_once() {
     let bed = Bed::new().await;
     bed.pipeline("shop", json!({})).await;
