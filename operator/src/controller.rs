@@ -27,7 +27,12 @@ pub struct Scope {
     namespace: Option<String>,
     pipelines: (Store<ClickstreamPipeline>, Writer<ClickstreamPipeline>),
     queries: (Store<ClickstreamQuery>, Writer<ClickstreamQuery>),
+    filled: Filled,
 }
+
+/// Cancelled once the store of pipelines, and that of queries, has been filled. A store's own `wait_until_ready` wakes only
+/// the last of several who wait, and each controller waits there for its store.
+type Filled = [CancellationToken; 2];
 
 /// One scope for each namespace, or one for all of them.
 #[must_use]
@@ -36,6 +41,7 @@ pub fn scopes(namespaces: &[String]) -> Vec<Scope> {
         namespace,
         pipelines: reflector::store(),
         queries: reflector::store(),
+        filled: Filled::default(),
     };
     if namespaces.is_empty() {
         vec![scope(None)]
@@ -53,6 +59,12 @@ impl Scope {
     pub fn stores(&self) -> (Store<ClickstreamPipeline>, Store<ClickstreamQuery>) {
         (self.pipelines.0.clone(), self.queries.0.clone())
     }
+
+    /// Cancelled once what is read is there.
+    #[must_use]
+    pub fn filled(&self) -> Filled {
+        self.filled.clone()
+    }
 }
 
 /// Runs all controllers until `cancel`; looks that have begun are finished.
@@ -67,11 +79,26 @@ pub async fn run(
             namespace,
             pipelines,
             queries,
+            filled: [pipelines_filled, queries_filled],
         } = scope;
         let namespace = namespace.as_deref();
         [
-            run_pipelines(namespace, pipelines, &ctx, concurrency, cancel.clone()),
-            run_queries(namespace, queries, &ctx, concurrency, cancel.clone()),
+            run_pipelines(
+                namespace,
+                pipelines,
+                pipelines_filled,
+                &ctx,
+                concurrency,
+                cancel.clone(),
+            ),
+            run_queries(
+                namespace,
+                queries,
+                queries_filled,
+                &ctx,
+                concurrency,
+                cancel.clone(),
+            ),
         ]
     });
     join_all(controllers).await;
@@ -80,6 +107,7 @@ pub async fn run(
 fn run_pipelines(
     namespace: Option<&str>,
     (store, writer): (Store<ClickstreamPipeline>, Writer<ClickstreamPipeline>),
+    filled: CancellationToken,
     ctx: &Arc<Context>,
     concurrency: u16,
     cancel: CancellationToken,
@@ -90,14 +118,16 @@ fn run_pipelines(
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
-        .inspect(move |event| {
-            if let Ok(watcher::Event::Delete(pipeline)) = event {
+        .inspect(move |event| match event {
+            Ok(watcher::Event::InitDone) => filled.cancel(),
+            Ok(watcher::Event::Delete(pipeline)) => {
                 let key = query::key(pipeline);
                 gone.backoff.forget(&pipeline.uid().unwrap_or_default());
                 gone.admins.forget(&key);
                 gone.registries.forget(&key);
                 gone.scalers.forget(&key);
             }
+            _ => {}
         })
         .applied_objects()
         .predicate_filter(changed, PredicateConfig::default());
@@ -139,6 +169,7 @@ fn run_pipelines(
 fn run_queries(
     namespace: Option<&str>,
     (store, writer): (Store<ClickstreamQuery>, Writer<ClickstreamQuery>),
+    filled: CancellationToken,
     ctx: &Arc<Context>,
     concurrency: u16,
     cancel: CancellationToken,
@@ -149,12 +180,14 @@ fn run_queries(
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
-        .inspect(move |event| {
-            if let Ok(watcher::Event::Delete(deleted)) = event {
+        .inspect(move |event| match event {
+            Ok(watcher::Event::InitDone) => filled.cancel(),
+            Ok(watcher::Event::Delete(deleted)) => {
                 let (ctx, uid) = (Arc::clone(&gone), deleted.uid().unwrap_or_default());
                 ctx.backoff.forget(&uid);
                 tokio::spawn(async move { query::remove(&ctx, &uid).await });
             }
+            _ => {}
         })
         .applied_objects()
         .predicate_filter(changed, PredicateConfig::default());

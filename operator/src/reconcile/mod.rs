@@ -25,6 +25,7 @@ use kube::runtime::events::Recorder;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::kafka::Admins;
@@ -41,6 +42,10 @@ const LABELS_FRESH: Duration = Duration::from_secs(30);
 
 /// What every look at an object works with.
 pub struct Context {
+    /// Cancelled once this operator leads; looks wait for it, watches do not.
+    pub leading: CancellationToken,
+    /// Each cancelled once a store has been filled.
+    pub filled: Vec<CancellationToken>,
     /// Of the Kubernetes API.
     pub client: Client,
     /// Counters.
@@ -84,13 +89,11 @@ pub enum Error {
 }
 
 impl Context {
-    /// Waits until every store has been filled once: decisions are not made on half a picture.
-    pub async fn filled(&self) {
-        for store in &self.pipelines {
-            let _ = store.wait_until_ready().await;
-        }
-        for store in &self.queries {
-            let _ = store.wait_until_ready().await;
+    /// Waits until this operator leads and every store has been filled once: decisions are not made on half a picture.
+    pub async fn may_look(&self) {
+        self.leading.cancelled().await;
+        for store in &self.filled {
+            store.cancelled().await;
         }
     }
 

@@ -50,7 +50,7 @@ struct Accepted {
 /// # Errors
 /// When the status cannot be written; everything else is in the status.
 pub async fn reconcile(query: Arc<ClickstreamQuery>, ctx: Arc<Context>) -> Result<Action, Error> {
-    ctx.filled().await;
+    ctx.may_look().await;
     let uid = query.uid().unwrap_or_default();
     if query.metadata.deletion_timestamp.is_some() {
         return Ok(release(&query, &uid, &ctx).await);
@@ -163,7 +163,16 @@ async fn look(query: &ClickstreamQuery, uid: &str, ctx: &Context) -> Result<Acti
     }
     let again = match (accepted, resolved) {
         (Ok(accepted), Ok(pipeline)) => {
-            program(query, uid, &pipeline, accepted, ctx, &mut said, &mut status).await
+            program(
+                query,
+                &pipeline,
+                accepted,
+                ctx,
+                &mut said,
+                &mut status,
+                &mut known,
+            )
+            .await
         }
         (Err(refusal), _) | (_, Err(refusal)) => {
             // What runs is what the spec says, and only where it may.
@@ -239,16 +248,17 @@ fn accept(spec: &ClickstreamQuerySpec) -> Result<Accepted, Refusal> {
     })
 }
 
-/// Writes the row and compares what the workers run. Answers when to look again.
+/// Writes the row and compares what the workers run. Answers when to look again. `known` is the status that is there.
 async fn program(
     query: &ClickstreamQuery,
-    uid: &str,
     pipeline: &ClickstreamPipeline,
     accepted: Accepted,
     ctx: &Context,
     said: &mut Conditions,
     status: &mut QueryStatus,
+    known: &mut Option<QueryStatus>,
 ) -> Duration {
+    let uid = &*query.uid().unwrap_or_default();
     let (namespace, name) = (query.namespace().unwrap_or_default(), query.name_any());
     status.url = Some(url(pipeline, &namespace, &name));
     let key = key(pipeline);
@@ -274,11 +284,12 @@ async fn program(
         sink_topic: sink::of(query).map(|sink| sink.topic.clone()),
     };
     // Before workers hear of it, so that a topic that is made here is there.
-    if let Some(sink) = sink::of(query) {
+    if sink::of(query).is_some() {
         let seen = registry.seen().await;
         let troubles = seen.iter().flat_map(|seen| &seen.sink_troubles);
         let troubles: Vec<_> = troubles.filter(|trouble| trouble.uid == uid).collect();
-        sink::settle(sink, pipeline, &troubles, ctx, said, &mut status.made_topic).await;
+        let made = &mut status.made_topic;
+        sink::settle(query, pipeline, &troubles, ctx, said, made, known).await;
     }
     let id = registry
         .registry

@@ -237,6 +237,11 @@ where
     }
 }
 
+/// Whether the API server answered that it cannot at the moment, or that somebody else was first: no fault of the object.
+pub(super) fn passes(err: &kube::Error) -> bool {
+    matches!(err, kube::Error::Api(status) if matches!(status.code, 409 | 429 | 503 | 504))
+}
+
 async fn broken<K, S>(
     ctx: &Context,
     object: &K,

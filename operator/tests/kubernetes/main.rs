@@ -5,8 +5,12 @@
 
 mod availability;
 mod bed;
+mod faults;
+mod kills;
 mod pipeline;
+mod proxy;
 mod query;
+mod reasons;
 mod refusals;
 mod scaling;
 mod sink;
