@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clickstream_registry::{PostgresRegistry, ProcessId};
-use clickstream_resources::{ClickstreamPipeline, ClickstreamQuery};
+use clickstream_resources::{ClickstreamPipeline, ClickstreamQuery, PipelineStatus};
 use clickstream_testkit::kafka::{Kafka, unique};
 use clickstream_testkit::kubernetes::Kubernetes;
 use clickstream_testkit::postgres::Postgres;
@@ -216,6 +216,11 @@ impl Bed {
             .delete(name, &DeleteParams::default())
             .await
             .unwrap();
+    }
+
+    pub(crate) async fn pipeline_status(&self, name: &str) -> PipelineStatus {
+        let pipeline = self.api::<ClickstreamPipeline>().get(name).await.unwrap();
+        pipeline.status.unwrap()
     }
 
     /// Waits until the pipeline has the condition, of its present generation; returns its message.

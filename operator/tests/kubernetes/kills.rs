@@ -86,7 +86,11 @@ async fn live(
         }
         after(bed).await;
     }
-    panic!("no end");
+    let writes = proxy.seen("", "").into_iter().filter(|seen| seen.writes());
+    let last: Vec<_> = writes
+        .map(|seen| format!("{} {}", seen.verb, seen.path))
+        .collect();
+    panic!("no end, but {:#?}", &last[last.len().saturating_sub(8)..]);
 }
 
 /// All that an operator made and said, but for what differs from namespace to namespace and from time to time.
