@@ -1,8 +1,10 @@
 //! Watches, and who looks at what when. Takes no decisions.
 
+use std::fmt::Debug;
 use std::future::ready;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clickstream_resources::{ClickstreamPipeline, ClickstreamQuery};
 use futures_util::future::{BoxFuture, join_all};
@@ -13,6 +15,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig};
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use kube::runtime::utils::Backoff;
 use kube::runtime::{Controller, PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
@@ -129,7 +132,6 @@ fn run_pipelines(
         })
         .applied_objects()
         .predicate_filter(changed, PredicateConfig::default());
-    let owned = config().labels("app.kubernetes.io/managed-by=clickstream-operator");
     let secrets = watcher(
         api::<PartialObjectMeta<Secret>>(client, namespace),
         config(),
@@ -150,11 +152,12 @@ fn run_pipelines(
     };
     let controller = Controller::for_stream(own, store)
         .with_config(looks(concurrency))
-        .owns(api::<Deployment>(client, namespace), owned.clone())
-        .owns(api::<ConfigMap>(client, namespace), owned.clone())
-        .owns(api::<Service>(client, namespace), owned.clone())
-        .owns(api::<ServiceAccount>(client, namespace), owned.clone())
-        .owns(api::<PodDisruptionBudget>(client, namespace), owned)
+        .trigger_backoff(OfEachWatch)
+        .owns_stream(owned::<Deployment>(client, namespace))
+        .owns_stream(owned::<ConfigMap>(client, namespace))
+        .owns_stream(owned::<Service>(client, namespace))
+        .owns_stream(owned::<ServiceAccount>(client, namespace))
+        .owns_stream(owned::<PodDisruptionBudget>(client, namespace))
         .watches_stream(secrets, of_secret)
         .graceful_shutdown_on(cancel.cancelled_owned());
     let outcomes = controller.run(pipeline::reconcile, failed, Arc::clone(ctx));
@@ -205,6 +208,7 @@ fn run_queries(
     };
     let controller = Controller::for_stream(own, store)
         .with_config(looks(concurrency))
+        .trigger_backoff(OfEachWatch)
         .watches_stream(pipelines, of_pipeline)
         .graceful_shutdown_on(cancel.cancelled_owned());
     let outcomes = controller.run(query::reconcile, failed, Arc::clone(ctx));
@@ -223,6 +227,40 @@ fn followed<K: Custom>(
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
+}
+
+/// What happens to objects of a kind that the operator made.
+fn owned<K>(
+    client: &Client,
+    namespace: Option<&str>,
+) -> impl Stream<Item = watcher::Result<PartialObjectMeta<K>>> + use<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    let made = config().labels("app.kubernetes.io/managed-by=clickstream-operator");
+    watcher(api::<PartialObjectMeta<K>>(client, namespace), made)
+        .default_backoff()
+        .touched_objects()
+}
+
+/// No pause of the controller: each watch has a back-off of its own, and one that fails must not hold up the others.
+struct OfEachWatch;
+
+impl Iterator for OfEachWatch {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
+
+impl Backoff for OfEachWatch {
+    fn reset(&mut self) {}
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>

@@ -263,6 +263,10 @@ async fn program(
     status.url = Some(url(pipeline, &namespace, &name));
     let key = key(pipeline);
     let Some(registry) = ctx.registries.get(&key) else {
+        // An operator that has just started says nothing new before it has looked at the pipeline.
+        if resolved(pipeline) && said.keep_said(Type::Programmed) {
+            return ctx.backoff.failed(uid).min(Duration::from_secs(10));
+        }
         let words = "the pipeline's database is not known yet: see the pipeline's conditions";
         said.set(
             Type::Programmed,
@@ -347,6 +351,14 @@ async fn program(
         _ if sink::of(query).is_some() && !said.holds(Type::SinkReady) => TELL_EVERY / 3,
         _ => TELL_EVERY,
     }
+}
+
+/// Whether the pipeline's Secrets could be used when it was last looked at.
+pub(super) fn resolved(pipeline: &ClickstreamPipeline) -> bool {
+    let conditions = pipeline.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .into_iter()
+        .any(|said| said.type_ == Type::ResolvedRefs.as_str() && said.status == "True")
 }
 
 async fn put(

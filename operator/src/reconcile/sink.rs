@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use super::Context;
 use super::finalize::ABANDON;
 use super::grant::Refusal;
-use super::query::{key, remove};
+use super::query::{key, remove, resolved};
 use super::status::{self, Conditions};
 use super::validate::validate;
 use super::{CALL_LIMIT, chain};
@@ -111,6 +111,9 @@ pub(super) async fn settle(
     let Some(sink) = of(query) else { return };
     made.take_if(|made| *made != sink.topic);
     let Some(admin) = ctx.admins.known(&key(pipeline)) else {
+        if resolved(pipeline) && said.keep_said(Type::SinkReady) {
+            return;
+        }
         let words = "the pipeline's brokers are not known yet: see the pipeline's conditions";
         return said.set(
             Type::SinkReady,

@@ -80,6 +80,18 @@ impl Conditions {
         }
     }
 
+    /// Keeps what a look before said of this generation; answers whether one did.
+    pub fn keep_said(&mut self, kind: Type) -> bool {
+        let mut before = self.before.iter();
+        let said = before.any(|former| {
+            former.type_ == kind.as_str() && former.observed_generation == self.generation
+        });
+        if said {
+            self.keep(kind);
+        }
+        said
+    }
+
     /// What this look said.
     #[must_use]
     pub fn get(&self, kind: Type) -> Option<&Condition> {

@@ -167,15 +167,14 @@ async fn watches_that_are_dropped_or_expire_are_begun_again() {
         "/serviceaccounts",
         "/poddisruptionbudgets",
     ];
-    // With 410 the server does not know any more what happened since: all is listed again. No more rounds, because each
-    // error doubles the time until a watch is begun again.
-    for (round, code) in [None, Some(410)].into_iter().enumerate() {
+    // With 410 the server does not know any more what happened since: all is listed again.
+    for (round, code) in [None, Some(410), Some(500)].into_iter().enumerate() {
         let begun = kinds.map(|kind| proxy.seen("WATCH", kind).len());
-        for path in code.iter().flat_map(|_| kinds) {
+        for (path, code) in kinds.into_iter().zip(code.into_iter().cycle()) {
             proxy.inject(Fault {
                 verb: "WATCH",
                 path,
-                code: code.unwrap(),
+                code,
                 one_of: 1,
                 times: 1,
             });
