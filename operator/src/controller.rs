@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use clickstream_resources::{ClickstreamPipeline, ClickstreamQuery};
-use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, join_all};
+use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 
 use crate::client::WATCH_SECONDS;
 use crate::reconcile::fetch::secret_names;
+use crate::reconcile::status::Custom;
 use crate::reconcile::{Context, Error, chain, pipeline, query};
 
 /// The stores of one namespace, or of all, and who fills them.
@@ -86,10 +87,7 @@ fn run_pipelines(
 ) -> BoxFuture<'static, ()> {
     let client = &ctx.client;
     let gone = Arc::clone(ctx);
-    let own = watcher(api::<ClickstreamPipeline>(client, namespace), config())
-        .default_backoff()
-        .modify(|object| object.managed_fields_mut().clear())
-        .reflect(writer)
+    let own = followed(api::<ClickstreamPipeline>(client, namespace), writer)
         .inspect(move |event| {
             if let Ok(watcher::Event::Delete(pipeline)) = event {
                 let key = query::key(pipeline);
@@ -145,10 +143,7 @@ fn run_queries(
 ) -> BoxFuture<'static, ()> {
     let client = &ctx.client;
     let gone = Arc::clone(ctx);
-    let own = watcher(api::<ClickstreamQuery>(client, namespace), config())
-        .default_backoff()
-        .modify(|object| object.managed_fields_mut().clear())
-        .reflect(writer)
+    let own = followed(api::<ClickstreamQuery>(client, namespace), writer)
         .inspect(move |event| {
             if let Ok(watcher::Event::Delete(deleted)) = event {
                 let (ctx, uid) = (Arc::clone(&gone), deleted.uid().unwrap_or_default());
@@ -184,6 +179,17 @@ fn run_queries(
         told("ClickstreamQuery", outcome);
         ready(())
     }))
+}
+
+/// What happens to objects of a kind, and `writer` filled with them.
+fn followed<K: Custom>(
+    objects: Api<K>,
+    writer: Writer<K>,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> {
+    watcher(objects, config())
+        .default_backoff()
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer)
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>

@@ -240,12 +240,7 @@ pub fn main() -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     let cancel = clickstream_telemetry::shutdown_signal().context("listening for signals")?;
-    let listener = TcpListener::bind(&args.http_addr).await.with_context(|| {
-        format!(
-            "listening on `{}`: choose another --http-addr",
-            args.http_addr
-        )
-    })?;
+    let listener = clickstream_telemetry::listen(&args.http_addr).await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         address = %listener.local_addr()?,

@@ -1,9 +1,47 @@
 //! How the worker sets its Kafka clients, and what it makes of their logs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, ClientContext};
 use tracing::{debug, error, info, warn};
+
+/// Whether a producer has failed. Told once, with the reason.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    producer: &'static str,
+    failed: AtomicBool,
+}
+
+impl Failure {
+    /// `producer`: what the log calls it.
+    pub(crate) fn of(producer: &'static str) -> Self {
+        Self {
+            producer,
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn fail(&self, reason: &KafkaError) {
+        if !self.failed.swap(true, Ordering::Relaxed) {
+            error!(error = %reason, producer = self.producer, "a producer failed; partitions begin again where they were committed");
+        }
+    }
+
+    /// What librdkafka says about the client; only what it calls fatal is.
+    pub(crate) fn heard(&self, error: &KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.fail(error);
+        } else {
+            warn!(%error, reason, "trouble with Kafka");
+        }
+    }
+
+    pub(crate) fn has_come(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+}
 
 /// Defaults of ours, then the user's settings, then what the worker's promises rest on.
 fn layered(ours: &[(&str, &str)], user: &ClientConfig, own: &[(&str, &str)]) -> ClientConfig {

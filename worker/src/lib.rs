@@ -46,7 +46,6 @@ use clickstream_registry::{
 use clickstream_telemetry::{Health, Metrics as Telemetry, Waiting};
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -366,12 +365,7 @@ async fn serve(args: args::Args, config: Config) -> anyhow::Result<()> {
     let registry = PostgresRegistry::new(&args.database_url, &args.pipeline, "clickstream-worker")
         .context("reading --database-url and --pipeline")?;
     let registry = Arc::new(registry);
-    let listener = TcpListener::bind(&args.http_addr).await.with_context(|| {
-        format!(
-            "listening on `{}`: choose another --http-addr",
-            args.http_addr
-        )
-    })?;
+    let listener = clickstream_telemetry::listen(&args.http_addr).await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         address = %listener.local_addr()?,

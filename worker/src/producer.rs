@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clickstream_registry::SinkRefusal;
 use clickstream_wire::HEADER;
@@ -18,9 +18,9 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
-use tracing::{error, info, warn};
+use tracing::info;
 
-use crate::kafka;
+use crate::kafka::{self, Failure};
 use crate::metrics::Metrics;
 use crate::offsets::Segments;
 use crate::owner::{LaneRecord, Lanes};
@@ -103,17 +103,9 @@ impl Drop for Held {
 }
 
 /// Receives delivery reports.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reports {
-    failed: AtomicBool,
-}
-
-impl Reports {
-    fn fail(&self, reason: &KafkaError) {
-        if !self.failed.swap(true, Ordering::Relaxed) {
-            error!(error = %reason, "the producer failed; partitions begin again where they were committed");
-        }
-    }
+    failure: Failure,
 }
 
 impl ClientContext for Reports {
@@ -122,11 +114,7 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.fail(&error);
-        } else {
-            warn!(%error, reason, "trouble with Kafka");
-        }
+        self.failure.heard(&error, reason);
     }
 }
 
@@ -137,7 +125,7 @@ impl ProducerContext for Reports {
         match result {
             Ok(_) => delivery.segments.acknowledge(),
             // Nothing is given up for time, so this is for good: the topic is gone or refuses the record.
-            Err((reason, _)) => self.fail(reason),
+            Err((reason, _)) => self.failure.fail(reason),
         }
     }
 }
@@ -152,7 +140,7 @@ pub(crate) struct Producer {
 impl Producer {
     /// A fatal error came: nothing more is taken or acknowledged.
     pub(crate) fn has_failed(&self) -> bool {
-        self.reports.failed.load(Ordering::Relaxed)
+        self.reports.failure.has_come()
     }
 }
 
@@ -190,7 +178,8 @@ impl Producers {
             return Ok(Arc::clone(producer));
         }
         let config = kafka::producer(&self.kafka, max_message_bytes);
-        let inner: ThreadedProducer<Reports> = config.create_with_context(Reports::default())?;
+        let failure = Failure::of("lanes");
+        let inner: ThreadedProducer<Reports> = config.create_with_context(Reports { failure })?;
         let reports = Arc::clone(rdkafka::producer::Producer::client(&inner).context());
         let max_record_bytes = max_message_bytes.saturating_sub(FRAMING_BYTES);
         let producer = Arc::new(Producer {
@@ -320,7 +309,7 @@ impl Output {
                 if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
                     return Some(outgoing.delivery_opaque);
                 }
-                self.producer.reports.fail(&error);
+                self.producer.reports.failure.fail(&error);
                 None
             }
         }

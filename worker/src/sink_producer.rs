@@ -5,7 +5,6 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clickstream_registry::SinkRefusal;
@@ -15,9 +14,9 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext, Message as _};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use crate::kafka;
+use crate::kafka::{self, Failure};
 use crate::metrics::Metrics;
 use crate::offsets::Segments;
 use crate::producer::{Budget, Held};
@@ -82,7 +81,7 @@ pub(crate) struct Delivery {
 
 /// Receives delivery reports.
 pub(crate) struct Reports {
-    failed: AtomicBool,
+    failure: Failure,
     /// Topics that a record was written to.
     there: Mutex<HashSet<String>>,
     /// What is to be sent again; the next thread that looks takes it. At most what is unacknowledged.
@@ -91,12 +90,6 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
-    fn fail(&self, reason: &KafkaError) {
-        if !self.failed.swap(true, Ordering::Relaxed) {
-            error!(error = %reason, "the producer for sinks failed; partitions begin again where they were committed");
-        }
-    }
-
     fn failed(&self, error: &KafkaError, record: SinkRecord<'_>, delivery: Box<Delivery>) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let was_there = self.there.lock().contains(&delivery.sink.topic);
@@ -106,7 +99,7 @@ impl Reports {
                 delivery.segments.acknowledge();
             }
             Fate::Resend => self.resend.lock().push_back(Stuck::new(record, delivery)),
-            Fate::Again => self.fail(error),
+            Fate::Again => self.failure.fail(error),
             Fate::GivenUp => {}
         }
     }
@@ -123,11 +116,7 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.fail(&error);
-        } else {
-            warn!(%error, reason, "trouble with Kafka");
-        }
+        self.failure.heard(&error, reason);
     }
 }
 
@@ -170,7 +159,7 @@ struct SinkProducer {
 
 impl SinkProducer {
     fn has_failed(&self) -> bool {
-        self.reports.failed.load(Ordering::Relaxed)
+        self.reports.failure.has_come()
     }
 }
 
@@ -201,7 +190,7 @@ impl SinkProducers {
             return Ok(Arc::clone(producer));
         }
         let reports = Reports {
-            failed: AtomicBool::new(false),
+            failure: Failure::of("sinks"),
             there: Mutex::default(),
             resend: Mutex::default(),
             metrics: self.metrics.clone(),

@@ -31,12 +31,7 @@ fn stated_end(state: &State, partition: i32) -> i64 {
 async fn what_retention_removed_is_told_once_and_the_rest_is_read() -> Result<()> {
     let (kafka, mut pipeline) = start(&[]).await?;
     let worker = pipeline.worker(&[]).await?;
-    let mut reader = pipeline.reader()?;
-    let all = pipeline.watch("event.n >= 0", 0, None).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, all) = pipeline.viewer("event.n >= 0", 0, None).await?;
     pipeline.send(100)?;
     reader
         .until("the first events", |state| {
@@ -71,12 +66,7 @@ async fn what_retention_removed_is_told_once_and_the_rest_is_read() -> Result<()
 async fn a_partition_added_later_is_read_from_its_beginning() -> Result<()> {
     let (kafka, mut pipeline) = start(&[]).await?;
     let worker = pipeline.worker(&[]).await?;
-    let mut reader = pipeline.reader()?;
-    let all = pipeline.watch("event.n >= 0", 0, None).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, all) = pipeline.viewer("event.n >= 0", 0, None).await?;
     let more = NewPartitions::new(&pipeline.source, PARTITIONS as usize + 1);
     let added = kafka
         .admin()?
@@ -104,12 +94,7 @@ async fn a_partition_added_later_is_read_from_its_beginning() -> Result<()> {
 async fn an_event_that_does_not_fit_the_filtered_topic_goes_as_its_position() -> Result<()> {
     let (_, mut pipeline) = start(&[("max.message.bytes", "10000")]).await?;
     let worker = pipeline.worker(&[]).await?;
-    let mut reader = pipeline.reader()?;
-    let all = pipeline.watch("event.n >= 0", 0, None).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, all) = pipeline.viewer("event.n >= 0", 0, None).await?;
     // Not compressible, so that nothing hides the size.
     let filler: String = (0..1_700)
         .map(|n: u64| format!("{:06x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40))
@@ -136,12 +121,7 @@ async fn an_event_that_does_not_fit_the_filtered_topic_goes_as_its_position() ->
 async fn transactions_are_read_when_committed_and_their_markers_are_no_lag() -> Result<()> {
     let (kafka, mut pipeline) = start(&[]).await?;
     let worker = pipeline.worker(&[]).await?;
-    let mut reader = pipeline.reader()?;
-    let all = pipeline.watch("event.n >= 0", 0, None).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, all) = pipeline.viewer("event.n >= 0", 0, None).await?;
     let producer: ThreadedProducer<_> = kafka
         .client()
         .set("transactional.id", unique("sender"))
@@ -193,12 +173,7 @@ async fn topics_may_come_after_the_worker_and_it_creates_its_own() -> Result<()>
     });
     created?;
     let worker = worker?;
-    let mut reader = pipeline.reader()?;
-    let all = pipeline.watch("event.n >= 0", 1, None).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(1, at))
-        .await?;
+    let (mut reader, all) = pipeline.viewer("event.n >= 0", 1, None).await?;
     pipeline.send(100)?;
     let state = reader
         .until("every event", |state| state.delivered(all).len() >= 100)
@@ -211,12 +186,7 @@ async fn topics_may_come_after_the_worker_and_it_creates_its_own() -> Result<()>
 async fn a_source_topic_that_is_created_anew_is_read_again() -> Result<()> {
     let (kafka, mut pipeline) = start(&[]).await?;
     let worker = pipeline.worker(&[]).await?;
-    let mut reader = pipeline.reader()?;
-    let before = pipeline.watch("event.n >= 0", 0, None).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, before) = pipeline.viewer("event.n >= 0", 0, None).await?;
     pipeline.send(400)?;
     reader
         .until("the first events", |state| {

@@ -25,12 +25,7 @@ fn start() -> Result<(MockCluster<'static, DefaultProducerContext>, Pipeline)> {
 async fn a_query_gets_every_event_from_its_statement_on_and_counts_that_agree() -> Result<()> {
     let (_cluster, mut pipeline) = start()?;
     let worker = pipeline.worker(&[]).await?;
-    let mut reader = pipeline.reader()?;
-    let third = pipeline.watch("event.n % 3 == 0", 0, None).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the first query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, third) = pipeline.viewer("event.n % 3 == 0", 0, None).await?;
     pipeline.send(300)?;
     reader
         .until("its matches are there", |state| {
@@ -164,12 +159,7 @@ async fn partitions_change_hands_and_nothing_is_lost_or_delivered_twice() -> Res
 async fn a_failed_producer_is_replaced_and_the_rest_is_repeated_in_a_new_epoch() -> Result<()> {
     let (cluster, mut pipeline) = start()?;
     let worker = pipeline.worker(&[]).await?;
-    let mut reader = pipeline.reader()?;
-    let all = pipeline.watch("event.n >= 0", 0, None).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, all) = pipeline.viewer("event.n >= 0", 0, None).await?;
     pipeline.send(100)?;
     reader
         .until("the first matches", |state| {
@@ -205,12 +195,7 @@ async fn a_failed_producer_is_replaced_and_the_rest_is_repeated_in_a_new_epoch()
 async fn brokers_that_go_away_and_come_back_lose_nothing() -> Result<()> {
     let (cluster, mut pipeline) = start()?;
     let worker = pipeline.worker(&[]).await?;
-    let mut reader = pipeline.reader()?;
-    let all = pipeline.watch("event.n >= 0", 0, None).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, all) = pipeline.viewer("event.n >= 0", 0, None).await?;
     pipeline.send(100)?;
     cluster.broker_down(1)?;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -286,12 +271,7 @@ async fn records_that_are_no_events_are_counted_and_passed_over() -> Result<()> 
 async fn a_limit_leaves_out_the_rest_and_counts_it() -> Result<()> {
     let (_cluster, mut pipeline) = start()?;
     let worker = pipeline.worker(&[]).await?;
-    let mut reader = pipeline.reader()?;
-    let limited = pipeline.watch("event.n >= 0", 0, Some(5)).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, limited) = pipeline.viewer("event.n >= 0", 0, Some(5)).await?;
     pipeline.send(1_000)?;
     let state = reader
         .until("everything is counted", |state| {
@@ -316,12 +296,7 @@ async fn output_that_backs_up_stops_reading_and_loses_nothing() -> Result<()> {
     let worker = pipeline
         .worker(&["--kafka-config", "queue.buffering.max.messages=20"])
         .await?;
-    let mut reader = pipeline.reader()?;
-    let all = pipeline.watch("event.n >= 0", 0, None).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, all) = pipeline.viewer("event.n >= 0", 0, None).await?;
     pipeline.send(3_000)?;
     let state = reader
         .until("everything came and is counted", |state| {
@@ -346,12 +321,7 @@ async fn without_the_registry_partitions_go_on_and_those_that_change_hands_wait(
         reading(&staying) == half && reading(&leaving) == half
     })
     .await?;
-    let mut reader = pipeline.reader()?;
-    let all = pipeline.watch("event.n >= 0", 0, None).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, all) = pipeline.viewer("event.n >= 0", 0, None).await?;
 
     pipeline.registry.set_available(false);
     leaving.stop().await?;

@@ -12,5 +12,5 @@ mod shutdown;
 pub use health::{Health, Waiting};
 pub use logs::{init_logs, init_logs_at};
 pub use metrics::Metrics;
-pub use routes::{routes, serve};
+pub use routes::{listen, routes, serve};
 pub use shutdown::shutdown_signal;

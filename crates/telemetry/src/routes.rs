@@ -19,6 +19,16 @@ pub fn routes(health: Health, metrics: Metrics) -> Router {
         .route("/metrics", get(move || encode(metrics.clone())))
 }
 
+/// Listens on `--http-addr`.
+///
+/// # Errors
+/// When the address cannot be had; says what to choose.
+pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on `{address}`: choose another --http-addr"))
+}
+
 /// Serves [`routes`] alone, for programs that have no other door, until `stop`.
 ///
 /// # Errors

@@ -1,6 +1,9 @@
 //! Conditions, and writing a status when it differs from the one that is there.
 
+use std::fmt::Debug;
+
 use clickstream_resources::condition::{Reason, State, Type};
+use clickstream_resources::{ClickstreamPipeline, ClickstreamQuery};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -159,11 +162,8 @@ pub async fn write<K, S>(
     status: &S,
 ) -> Result<bool, kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-    S: Serialize + PartialEq + HasConditions,
+    K: Custom,
+    S: HasConditions,
 {
     if before == Some(status) {
         return Ok(false);
@@ -200,11 +200,8 @@ pub async fn timed_out<K, S>(
     before: Option<&S>,
 ) -> Result<bool, kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-    S: Clone + Default + Serialize + PartialEq + HasConditions,
+    K: Custom,
+    S: HasConditions,
 {
     let words = "the look at this object did not end in time; it is tried again";
     broken(ctx, object, before, Reason::Timeout, words).await
@@ -222,11 +219,8 @@ pub async fn refused<K, S>(
     err: &kube::Error,
 ) -> Result<bool, kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-    S: Clone + Default + Serialize + PartialEq + HasConditions,
+    K: Custom,
+    S: HasConditions,
 {
     match err {
         kube::Error::Api(status) if matches!(status.code, 400 | 401 | 403 | 405 | 422) => {
@@ -245,11 +239,8 @@ async fn broken<K, S>(
     words: &str,
 ) -> Result<bool, kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-    S: Clone + Default + Serialize + PartialEq + HasConditions,
+    K: Custom,
+    S: HasConditions,
 {
     let mut status = before.cloned().unwrap_or_default();
     let generation = object.meta().generation;
@@ -265,8 +256,23 @@ where
     write(ctx, object, before, &status).await
 }
 
+/// An object of one of our kinds.
+pub trait Custom:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl Custom for ClickstreamPipeline {}
+impl Custom for ClickstreamQuery {}
+
 /// A status with conditions.
-pub trait HasConditions {
+pub trait HasConditions: Clone + Default + Serialize + PartialEq {
     /// They.
     fn conditions(&self) -> &Vec<Condition>;
 

@@ -56,13 +56,7 @@ async fn kafka_and_database_away_tear_nothing_down() {
         .await;
     bed.query_says("purchases", "Programmed", "Unknown", "DatabaseUnavailable")
         .await;
-    let status = bed
-        .api::<ClickstreamPipeline>()
-        .get("shop")
-        .await
-        .unwrap()
-        .status
-        .unwrap();
+    let status = bed.pipeline_status("shop").await;
     assert_eq!(status.phase, Some(Phase::Degraded));
     assert_eq!(deployments().await, before);
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clickstream_registry::{PostgresRegistry, ProcessId};
-use clickstream_resources::{ClickstreamPipeline, ClickstreamQuery};
+use clickstream_resources::{ClickstreamPipeline, ClickstreamQuery, PipelineStatus};
 use clickstream_testkit::kafka::{Kafka, unique};
 use clickstream_testkit::kubernetes::Kubernetes;
 use clickstream_testkit::postgres::Postgres;
@@ -197,6 +197,11 @@ impl Bed {
             .delete(name, &DeleteParams::default())
             .await
             .unwrap();
+    }
+
+    pub(crate) async fn pipeline_status(&self, name: &str) -> PipelineStatus {
+        let pipeline = self.api::<ClickstreamPipeline>().get(name).await.unwrap();
+        pipeline.status.unwrap()
     }
 
     /// Waits until the pipeline has the condition, of its present generation; returns its message.

@@ -232,13 +232,7 @@ async fn drift_is_corrected_and_a_new_secret_restarts_pods_once() {
     scale.args(["scale", "csp/shop", "--replicas=3", "-n", &bed.namespace]);
     assert!(scale.output().unwrap().status.success());
     bed.until_ready("shop").await;
-    let status = bed
-        .api::<ClickstreamPipeline>()
-        .get("shop")
-        .await
-        .unwrap()
-        .status
-        .unwrap();
+    let status = bed.pipeline_status("shop").await;
     assert_eq!(status.worker.unwrap().ready, 3);
 }
 

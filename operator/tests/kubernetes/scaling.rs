@@ -184,13 +184,7 @@ async fn load_adds_workers_and_handlers_and_its_end_takes_them_away() {
         (both == (Some(3), Some(2))).then_some(())
     })
     .await;
-    let status = bed
-        .api::<ClickstreamPipeline>()
-        .get("shop")
-        .await
-        .unwrap()
-        .status
-        .unwrap();
+    let status = bed.pipeline_status("shop").await;
     let told: Vec<_> = status
         .scaling
         .iter()

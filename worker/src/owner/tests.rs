@@ -125,6 +125,23 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..80)
 }
 
+/// An event as a thread takes it: matched, then handed over.
+fn take(owner: &mut Owner, sent: &mut Sent, scratch: &mut Scratch, index: usize, event: Event<'_>) {
+    let record = Record {
+        topic: "events",
+        partition: index as i32,
+        offset: event.offset,
+        timestamp_ms: event.timestamp_ms,
+        key: None,
+        headers: &[],
+        value: event.value,
+    };
+    let mut keys = Vec::new();
+    let set = owner.set();
+    set.filters.matching(&record, scratch, &mut keys).unwrap();
+    owner.event(sent, index, event, &keys, || 0);
+}
+
 proptest! {
     /// A reader of each lane sees, for each partition: a statement of a query's revision before its first match;
     /// after a statement up to an offset only matches from it on; every match of every query from its start to its
@@ -144,7 +161,6 @@ proptest! {
         // (partition, offset, query) in the order of each lane.
         let mut truth: BTreeMap<u32, Vec<(i32, i64, QueryId)>> = BTreeMap::new();
         let mut added: HashSet<(QueryId, u64)> = HashSet::new();
-        let mut keys = Vec::new();
         let mut scratch = Scratch::default();
         for step in steps {
             match step {
@@ -152,14 +168,8 @@ proptest! {
                     let offset = next[index];
                     next[index] += 1;
                     let value = format!("{{\"n\":{offset}}}");
-                    let record = Record {
-                        topic: "events", partition: index as i32, offset, timestamp_ms: 0,
-                        key: None, headers: &[], value: value.as_bytes(),
-                    };
-                    keys.clear();
-                    owner.set().filters.matching(&record, &mut scratch, &mut keys).unwrap();
                     let event = Event { offset, timestamp_ms: 0, key: None, value: value.as_bytes() };
-                    owner.event(&mut sent, index, event, &keys, || 0);
+                    take(&mut owner, &mut sent, &mut scratch, index, event);
                     let mut hits: Vec<_> = rows.values()
                         .filter(|row| offset % i64::from(row.id.as_bytes()[0]) == 0)
                         .map(|row| (row.lane, row.id))

@@ -135,6 +135,23 @@ impl Pipeline {
         Ok(self.registry.query_id("", &filter))
     }
 
+    /// The same, and a reader of the lanes that has seen it become live.
+    pub(crate) async fn viewer(
+        &mut self,
+        filter: &str,
+        lane: u32,
+        limit: Option<u32>,
+    ) -> Result<(Reader, QueryId)> {
+        let mut reader = self.reader()?;
+        let query = self.watch(filter, lane, limit).await?;
+        let at = revision(self).await?;
+        let lane = lane.try_into()?;
+        reader
+            .until("the query is live", |state| state.is_live(lane, at))
+            .await?;
+        Ok((reader, query))
+    }
+
     /// Takes the last query away.
     pub(crate) async fn unwatch(&mut self) -> Result<()> {
         self.wanted.pop();

@@ -12,7 +12,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
 use crate::bed::{Sink, Sunk, numbers, of, put, standing, start, until};
-use crate::common::{LIMIT, PARTITIONS, assert_exactly, revision};
+use crate::common::{LIMIT, PARTITIONS, assert_exactly};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_worker_leaves_no_gap_in_a_sink() -> Result<()> {
@@ -129,12 +129,7 @@ async fn limits_and_viewers_do_not_concern_a_sink_and_suspension_ends_it() -> Re
         ..standing("all", 1, "event.n >= 0", Some(&topic))
     };
     put(&pipeline, &worker, &limited).await?;
-    let mut reader = pipeline.reader()?;
-    let query = pipeline.watch("event.n >= 0", 0, Some(1)).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, query) = pipeline.viewer("event.n >= 0", 0, Some(1)).await?;
     pipeline.send(300)?;
     let mut sink = Sink::new(&pipeline.brokers, &topic, 2)?;
     let found = sink.different(300).await?;

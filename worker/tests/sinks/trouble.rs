@@ -9,7 +9,32 @@ use rdkafka::admin::AdminOptions;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
 use crate::bed::{Sink, numbers, put, standing, start, until};
-use crate::common::{LIMIT, PARTITIONS, assert_exactly, revision};
+use crate::common::{LIMIT, PARTITIONS, Pipeline, assert_exactly};
+
+/// Waits until the registry knows of just these: uid, reason, matches dropped.
+async fn until_told(pipeline: &Pipeline, expected: &[(&str, SinkRefusal, u64)]) -> Result<()> {
+    until("the registry is told, by reason", async || {
+        let troubles = pipeline.registry.sink_troubles().await?;
+        let told = troubles
+            .iter()
+            .map(|trouble| (trouble.uid.as_str(), trouble.reason, trouble.dropped));
+        Ok(told.eq(expected.iter().copied()))
+    })
+    .await
+}
+
+/// Waits until every partition is committed at least to `offset`.
+async fn until_committed(pipeline: &Pipeline, offset: i64) -> Result<()> {
+    until("everything is committed", async || {
+        for partition in 0..PARTITIONS {
+            if pipeline.committed(partition)?.0 < offset {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
+    .await
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_that_is_missing_is_told_and_concerns_nobody_else() -> Result<()> {
@@ -37,12 +62,7 @@ async fn a_topic_that_is_missing_is_told_and_concerns_nobody_else() -> Result<()
         &standing("loop", 1, "event.n < 10", Some(&own)),
     )
     .await?;
-    let mut reader = pipeline.reader()?;
-    let all = pipeline.watch("event.n >= 0", 0, None).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, all) = pipeline.viewer("event.n >= 0", 0, None).await?;
     pipeline.send(100)?;
     reader
         .until("the viewer has everything", |state| {
@@ -52,25 +72,15 @@ async fn a_topic_that_is_missing_is_told_and_concerns_nobody_else() -> Result<()
     let mut sink = Sink::new(&pipeline.brokers, &good, 1)?;
     let found = sink.different(100).await?;
     assert_exactly(&numbers(&found), 0..100);
-    until("the registry is told, by reason", async || {
-        let troubles = pipeline.registry.sink_troubles().await?;
-        let told: Vec<_> = troubles
-            .iter()
-            .map(|trouble| (trouble.uid.as_str(), trouble.reason, trouble.dropped))
-            .collect();
-        Ok(told
-            == [
-                ("uid-bad", SinkRefusal::TopicNotFound, 100),
-                ("uid-loop", SinkRefusal::Loop, 10),
-            ])
-    })
+    until_told(
+        &pipeline,
+        &[
+            ("uid-bad", SinkRefusal::TopicNotFound, 100),
+            ("uid-loop", SinkRefusal::Loop, 10),
+        ],
+    )
     .await?;
-    until("commits do not wait for it", async || {
-        let ends = (0..PARTITIONS).map(|partition| Ok(pipeline.committed(partition)?.0 >= 25));
-        ends.collect::<Result<Vec<bool>>>()
-            .map(|all| all.iter().all(|end| *end))
-    })
-    .await?;
+    until_committed(&pipeline, 25).await?;
     assert_eq!(worker.metric("worker_sink_dropped_total"), 110.0);
     assert_eq!(worker.metric("worker_sink_records_total"), 100.0);
     assert_eq!(worker.metric("worker_records_total"), 100.0, "no loop");
@@ -138,18 +148,13 @@ async fn a_refused_record_goes_alone() -> Result<()> {
         &numbers(&found),
         (0..400).filter(|n| n % 2 == 0 && n % 8 != 0),
     );
-    until("the registry is told, by reason", async || {
-        let troubles = pipeline.registry.sink_troubles().await?;
-        let told: Vec<_> = troubles
-            .iter()
-            .map(|trouble| (trouble.uid.as_str(), trouble.reason, trouble.dropped))
-            .collect();
-        Ok(told
-            == [
-                ("uid-keyed", SinkRefusal::Refused, 50),
-                ("uid-small", SinkRefusal::TooLarge, 10),
-            ])
-    })
+    until_told(
+        &pipeline,
+        &[
+            ("uid-keyed", SinkRefusal::Refused, 50),
+            ("uid-small", SinkRefusal::TooLarge, 10),
+        ],
+    )
     .await?;
     until("everything is committed", async || {
         Ok(pipeline.committed(0)?.0 >= 400)
@@ -175,12 +180,7 @@ async fn a_sink_that_is_deleted_under_way_stops_nobody() -> Result<()> {
         )
         .await?;
     }
-    let mut reader = pipeline.reader()?;
-    let all = pipeline.watch("event.n >= 0", 0, None).await?;
-    let at = revision(&pipeline).await?;
-    reader
-        .until("the query is live", |state| state.is_live(0, at))
-        .await?;
+    let (mut reader, all) = pipeline.viewer("event.n >= 0", 0, None).await?;
     pipeline.send(100)?;
     Sink::new(&pipeline.brokers, &doomed, 2)?
         .different(100)
@@ -240,11 +240,6 @@ async fn brokers_that_go_away_take_nothing_with_them() -> Result<()> {
     let found = sink.different(3_000).await?;
     assert_exactly(&numbers(&found), 0..3_000);
     assert_eq!(worker.metric("worker_sink_dropped_total"), 0.0);
-    until("everything is committed", async || {
-        let ends = (0..PARTITIONS).map(|partition| Ok(pipeline.committed(partition)?.0 >= 750));
-        ends.collect::<Result<Vec<bool>>>()
-            .map(|all| all.iter().all(|end| *end))
-    })
-    .await?;
+    until_committed(&pipeline, 750).await?;
     worker.stop().await
 }
