@@ -128,6 +128,12 @@ impl Release {
         self.cluster.kubernetes()
     }
 
+    /// Its node.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Where its brokers are, for pods and for this machine.
     #[must_use]
     pub fn brokers(&self) -> String {

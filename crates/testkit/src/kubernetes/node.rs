@@ -138,6 +138,33 @@ impl Cluster {
         run(&mut ctr)
     }
 
+    /// Drops what pods send to `port` of other pods. The kubelet, which looks whether pods are ready, and this machine
+    /// still reach it.
+    ///
+    /// # Errors
+    /// When the node refuses.
+    pub fn block_between_pods(&self, port: u16) -> Result<()> {
+        self.filter("--insert", port)
+    }
+
+    /// Ends what [`Cluster::block_between_pods`] began.
+    ///
+    /// # Errors
+    /// When it was not begun.
+    pub fn unblock_between_pods(&self, port: u16) -> Result<()> {
+        self.filter("--delete", port)
+    }
+
+    fn filter(&self, verb: &str, port: u16) -> Result<()> {
+        let (node, pods) = (self.node.id().to_string(), self.network.pods());
+        run(Command::new("nsenter")
+            .args(["--net", "--mount", "--target", &node, "--"])
+            .args(["iptables", "--wait", verb, "FORWARD"])
+            .args(["--source", &pods, "--destination", &pods])
+            .args(["--protocol", "tcp", "--dport", &port.to_string()])
+            .args(["--jump", "DROP"]))
+    }
+
     /// The image of a pod's sandbox.
     fn load_pause(&mut self) -> Result<()> {
         let root = self.folder.join("pause");
