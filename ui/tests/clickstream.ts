@@ -59,6 +59,15 @@ export class Clickstream {
     return this.rows.evaluateAll((rows) => rows.map((row) => row.getAttribute("data-source") ?? ""));
   }
 
+  /** The same of the rows in the upper half of the list: how many there are below depends on how high it is just now. */
+  async upperSources(): Promise<string[]> {
+    return this.rows.evaluateAll((rows) => {
+      const list = rows[0]?.closest("[role=grid]")?.getBoundingClientRect() ?? new DOMRect();
+      const isInside = (row: DOMRect) => row.top >= list.top && row.bottom <= list.top + list.height / 2;
+      return rows.filter((row) => isInside(row.getBoundingClientRect())).map((row) => row.getAttribute("data-source") ?? "");
+    });
+  }
+
   /** The event types of the rows that are in the page. */
   async types(): Promise<string[]> {
     return this.rows.locator(".cell-type").allInnerTexts();
