@@ -15,8 +15,9 @@ use serde_json::json;
 use crate::bed::{Bed, until};
 use crate::proxy::{Fault, Proxy};
 
-/// Larger than the number of requests of one look: with fewer none would ever be complete.
-const ONE_OF: usize = 23;
+/// A look makes some fifteen requests. With more errors most looks would fail, and an object that fails again and again is
+/// looked at minutes later.
+const ONE_OF: usize = 61;
 
 async fn deployments(bed: &Bed) -> Vec<(String, Option<i64>)> {
     let list = bed.api::<Deployment>().list(&ListParams::default()).await;
