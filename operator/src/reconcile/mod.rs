@@ -25,6 +25,7 @@ use kube::runtime::events::Recorder;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client};
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use crate::backoff::Backoff;
 use crate::kafka::Admins;
@@ -36,6 +37,8 @@ use crate::scaling::Scalers;
 pub(crate) const LOOK_LIMIT: Duration = Duration::from_secs(60);
 /// For one request to the Kubernetes API.
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(15);
+/// Between two questions whether a store has been filled.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Labels of a namespace are asked for again after this.
 const LABELS_FRESH: Duration = Duration::from_secs(30);
 
@@ -86,11 +89,12 @@ pub enum Error {
 impl Context {
     /// Waits until every store has been filled once: decisions are not made on half a picture.
     pub async fn filled(&self) {
+        // A store wakes only the last of those who wait for it, so they ask again.
         for store in &self.pipelines {
-            let _ = store.wait_until_ready().await;
+            while timeout(ASK_AGAIN, store.wait_until_ready()).await.is_err() {}
         }
         for store in &self.queries {
-            let _ = store.wait_until_ready().await;
+            while timeout(ASK_AGAIN, store.wait_until_ready()).await.is_err() {}
         }
     }
 
