@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, join_all};
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig};
@@ -95,6 +96,8 @@ fn run_pipelines(
                 gone.admins.forget(&key);
                 gone.registries.forget(&key);
                 gone.scalers.forget(&key);
+                let uid = pipeline.uid().unwrap_or_default();
+                gone.tidied.lock().remove(&uid);
             }
         })
         .applied_objects()
@@ -124,6 +127,8 @@ fn run_pipelines(
         .owns(api::<ConfigMap>(client, namespace), owned.clone())
         .owns(api::<Service>(client, namespace), owned.clone())
         .owns(api::<ServiceAccount>(client, namespace), owned.clone())
+        .owns(api::<Ingress>(client, namespace), owned.clone())
+        .owns(api::<NetworkPolicy>(client, namespace), owned.clone())
         .owns(api::<PodDisruptionBudget>(client, namespace), owned)
         .watches_stream(secrets, of_secret)
         .graceful_shutdown_on(cancel.cancelled_owned());

@@ -5,6 +5,7 @@
 
 mod availability;
 mod bed;
+mod exposure;
 mod pipeline;
 mod query;
 mod refusals;
