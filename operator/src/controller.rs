@@ -1,8 +1,10 @@
 //! Watches, and who looks at what when. Takes no decisions.
 
+use std::fmt::Debug;
 use std::future::ready;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clickstream_resources::{ClickstreamPipeline, ClickstreamQuery};
 use futures_util::future::{BoxFuture, join_all};
@@ -14,6 +16,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig};
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use kube::runtime::utils::Backoff;
 use kube::runtime::{Controller, PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +32,12 @@ pub struct Scope {
     namespace: Option<String>,
     pipelines: (Store<ClickstreamPipeline>, Writer<ClickstreamPipeline>),
     queries: (Store<ClickstreamQuery>, Writer<ClickstreamQuery>),
+    filled: Filled,
 }
+
+/// Cancelled once the store of pipelines, and that of queries, has been filled. A store's own `wait_until_ready` wakes only
+/// the last of several who wait, and each controller waits there for its store.
+type Filled = [CancellationToken; 2];
 
 /// One scope for each namespace, or one for all of them.
 #[must_use]
@@ -38,6 +46,7 @@ pub fn scopes(namespaces: &[String]) -> Vec<Scope> {
         namespace,
         pipelines: reflector::store(),
         queries: reflector::store(),
+        filled: Filled::default(),
     };
     if namespaces.is_empty() {
         vec![scope(None)]
@@ -55,6 +64,12 @@ impl Scope {
     pub fn stores(&self) -> (Store<ClickstreamPipeline>, Store<ClickstreamQuery>) {
         (self.pipelines.0.clone(), self.queries.0.clone())
     }
+
+    /// Cancelled once what is read is there.
+    #[must_use]
+    pub fn filled(&self) -> Filled {
+        self.filled.clone()
+    }
 }
 
 /// Runs all controllers until `cancel`; looks that have begun are finished.
@@ -69,11 +84,26 @@ pub async fn run(
             namespace,
             pipelines,
             queries,
+            filled: [pipelines_filled, queries_filled],
         } = scope;
         let namespace = namespace.as_deref();
         [
-            run_pipelines(namespace, pipelines, &ctx, concurrency, cancel.clone()),
-            run_queries(namespace, queries, &ctx, concurrency, cancel.clone()),
+            run_pipelines(
+                namespace,
+                pipelines,
+                pipelines_filled,
+                &ctx,
+                concurrency,
+                cancel.clone(),
+            ),
+            run_queries(
+                namespace,
+                queries,
+                queries_filled,
+                &ctx,
+                concurrency,
+                cancel.clone(),
+            ),
         ]
     });
     join_all(controllers).await;
@@ -82,6 +112,7 @@ pub async fn run(
 fn run_pipelines(
     namespace: Option<&str>,
     (store, writer): (Store<ClickstreamPipeline>, Writer<ClickstreamPipeline>),
+    filled: CancellationToken,
     ctx: &Arc<Context>,
     concurrency: u16,
     cancel: CancellationToken,
@@ -89,8 +120,9 @@ fn run_pipelines(
     let client = &ctx.client;
     let gone = Arc::clone(ctx);
     let own = followed(api::<ClickstreamPipeline>(client, namespace), writer)
-        .inspect(move |event| {
-            if let Ok(watcher::Event::Delete(pipeline)) = event {
+        .inspect(move |event| match event {
+            Ok(watcher::Event::InitDone) => filled.cancel(),
+            Ok(watcher::Event::Delete(pipeline)) => {
                 let key = query::key(pipeline);
                 gone.backoff.forget(&pipeline.uid().unwrap_or_default());
                 gone.admins.forget(&key);
@@ -99,10 +131,10 @@ fn run_pipelines(
                 let uid = pipeline.uid().unwrap_or_default();
                 gone.tidied.lock().remove(&uid);
             }
+            _ => {}
         })
         .applied_objects()
         .predicate_filter(changed, PredicateConfig::default());
-    let owned = config().labels("app.kubernetes.io/managed-by=clickstream-operator");
     let secrets = watcher(
         api::<PartialObjectMeta<Secret>>(client, namespace),
         config(),
@@ -123,13 +155,14 @@ fn run_pipelines(
     };
     let controller = Controller::for_stream(own, store)
         .with_config(looks(concurrency))
-        .owns(api::<Deployment>(client, namespace), owned.clone())
-        .owns(api::<ConfigMap>(client, namespace), owned.clone())
-        .owns(api::<Service>(client, namespace), owned.clone())
-        .owns(api::<ServiceAccount>(client, namespace), owned.clone())
-        .owns(api::<Ingress>(client, namespace), owned.clone())
-        .owns(api::<NetworkPolicy>(client, namespace), owned.clone())
-        .owns(api::<PodDisruptionBudget>(client, namespace), owned)
+        .trigger_backoff(OfEachWatch)
+        .owns_stream(owned::<Deployment>(client, namespace))
+        .owns_stream(owned::<ConfigMap>(client, namespace))
+        .owns_stream(owned::<Service>(client, namespace))
+        .owns_stream(owned::<ServiceAccount>(client, namespace))
+        .owns_stream(owned::<Ingress>(client, namespace))
+        .owns_stream(owned::<NetworkPolicy>(client, namespace))
+        .owns_stream(owned::<PodDisruptionBudget>(client, namespace))
         .watches_stream(secrets, of_secret)
         .graceful_shutdown_on(cancel.cancelled_owned());
     let outcomes = controller.run(pipeline::reconcile, failed, Arc::clone(ctx));
@@ -142,6 +175,7 @@ fn run_pipelines(
 fn run_queries(
     namespace: Option<&str>,
     (store, writer): (Store<ClickstreamQuery>, Writer<ClickstreamQuery>),
+    filled: CancellationToken,
     ctx: &Arc<Context>,
     concurrency: u16,
     cancel: CancellationToken,
@@ -149,12 +183,14 @@ fn run_queries(
     let client = &ctx.client;
     let gone = Arc::clone(ctx);
     let own = followed(api::<ClickstreamQuery>(client, namespace), writer)
-        .inspect(move |event| {
-            if let Ok(watcher::Event::Delete(deleted)) = event {
+        .inspect(move |event| match event {
+            Ok(watcher::Event::InitDone) => filled.cancel(),
+            Ok(watcher::Event::Delete(deleted)) => {
                 let (ctx, uid) = (Arc::clone(&gone), deleted.uid().unwrap_or_default());
                 ctx.backoff.forget(&uid);
                 tokio::spawn(async move { query::remove(&ctx, &uid).await });
             }
+            _ => {}
         })
         .applied_objects()
         .predicate_filter(changed, PredicateConfig::default());
@@ -177,6 +213,7 @@ fn run_queries(
     };
     let controller = Controller::for_stream(own, store)
         .with_config(looks(concurrency))
+        .trigger_backoff(OfEachWatch)
         .watches_stream(pipelines, of_pipeline)
         .graceful_shutdown_on(cancel.cancelled_owned());
     let outcomes = controller.run(query::reconcile, failed, Arc::clone(ctx));
@@ -195,6 +232,40 @@ fn followed<K: Custom>(
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
+}
+
+/// What happens to objects of a kind that the operator made.
+fn owned<K>(
+    client: &Client,
+    namespace: Option<&str>,
+) -> impl Stream<Item = watcher::Result<PartialObjectMeta<K>>> + use<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    let made = config().labels("app.kubernetes.io/managed-by=clickstream-operator");
+    watcher(api::<PartialObjectMeta<K>>(client, namespace), made)
+        .default_backoff()
+        .touched_objects()
+}
+
+/// No pause of the controller: each watch has a back-off of its own, and one that fails must not hold up the others.
+struct OfEachWatch;
+
+impl Iterator for OfEachWatch {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
+
+impl Backoff for OfEachWatch {
+    fn reset(&mut self) {}
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>

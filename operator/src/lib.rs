@@ -72,28 +72,18 @@ pub async fn run(
         return Ok(());
     }
     let identity = identity();
-    let mut candidate =
-        lease::Candidate::new(client.clone(), &args.lease_namespace, identity.clone());
-    if args.leader_elect {
-        info!(identity, "standing by");
-        if cancel
-            .run_until_cancelled(candidate.acquire())
-            .await
-            .is_none()
-        {
-            return Ok(());
-        }
-    }
-    metrics.set_leader(true);
     let scopes = controller::scopes(&args.watch_namespaces);
     let (pipelines, queries) = scopes.iter().map(controller::Scope::stores).unzip();
     let reporter = Reporter {
         controller: "clickstream-operator".to_owned(),
-        instance: Some(identity),
+        instance: Some(identity.clone()),
     };
+    let leading = CancellationToken::new();
     let ctx = Arc::new(Context {
+        leading: leading.clone(),
+        filled: scopes.iter().flat_map(controller::Scope::filled).collect(),
         recorder: Recorder::new(client.clone(), reporter),
-        client,
+        client: client.clone(),
         metrics: metrics.clone(),
         backoff: backoff::Backoff::default(),
         registries: registries::Registries::default(),
@@ -109,13 +99,21 @@ pub async fn run(
     });
     let working = CancellationToken::new();
     let _working = working.clone().drop_guard();
+    // Whoever stands by watches, too, so that nothing has to be listed when it takes over.
     let mut controllers = tokio::spawn(controller::run(
         scopes,
         ctx,
         args.concurrency,
         working.clone(),
     ));
-    let held = async {
+    let mut candidate = lease::Candidate::new(client, &args.lease_namespace, identity.clone());
+    let led = async {
+        if args.leader_elect {
+            info!(identity, "standing by");
+            candidate.acquire().await;
+        }
+        metrics.set_leader(true);
+        leading.cancel();
         if args.leader_elect {
             candidate.hold().await;
         } else {
@@ -125,13 +123,18 @@ pub async fn run(
     let ended = tokio::select! {
         () = cancel.cancelled() => Ok(()),
         // At once: somebody else may begin within seconds.
-        () = held => {
+        () = led => {
             controllers.abort();
             bail!("the lease was lost");
         }
         kind = dead_watch(&metrics) => Err(anyhow::anyhow!("the watch of {kind} is dead")),
         _ = &mut controllers => Err(anyhow::anyhow!("the controllers ended")),
     };
+    if !leading.is_cancelled() {
+        // Looks wait for the Lease, and nothing has begun that could be finished.
+        controllers.abort();
+        return ended;
+    }
     health.drain();
     working.cancel();
     if !controllers.is_finished() && timeout(DRAIN, controllers).await.is_err() {

@@ -27,7 +27,7 @@ use kube::runtime::events::Recorder;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client};
 use parking_lot::Mutex;
-use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::kafka::Admins;
@@ -39,13 +39,15 @@ use crate::scaling::Scalers;
 pub(crate) const LOOK_LIMIT: Duration = Duration::from_secs(60);
 /// For one request to the Kubernetes API.
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(15);
-/// Between two questions whether a store has been filled.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Labels of a namespace are asked for again after this.
 const LABELS_FRESH: Duration = Duration::from_secs(30);
 
 /// What every look at an object works with.
 pub struct Context {
+    /// Cancelled once this operator leads; looks wait for it, watches do not.
+    pub leading: CancellationToken,
+    /// Each cancelled once a store has been filled.
+    pub filled: Vec<CancellationToken>,
     /// Of the Kubernetes API.
     pub client: Client,
     /// Counters.
@@ -91,14 +93,11 @@ pub enum Error {
 }
 
 impl Context {
-    /// Waits until every store has been filled once: decisions are not made on half a picture.
-    pub async fn filled(&self) {
-        // A store wakes only the last of those who wait for it, so they ask again.
-        for store in &self.pipelines {
-            while timeout(ASK_AGAIN, store.wait_until_ready()).await.is_err() {}
-        }
-        for store in &self.queries {
-            while timeout(ASK_AGAIN, store.wait_until_ready()).await.is_err() {}
+    /// Waits until this operator leads and every store has been filled once: decisions are not made on half a picture.
+    pub async fn may_look(&self) {
+        self.leading.cancelled().await;
+        for store in &self.filled {
+            store.cancelled().await;
         }
     }
 

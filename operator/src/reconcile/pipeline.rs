@@ -59,7 +59,7 @@ pub async fn reconcile(
     pipeline: Arc<ClickstreamPipeline>,
     ctx: Arc<Context>,
 ) -> Result<Action, Error> {
-    ctx.filled().await;
+    ctx.may_look().await;
     let (result, outcome) = match timeout(LOOK_LIMIT, look(&pipeline, &ctx)).await {
         Ok(Ok(action)) => ("ok", Ok(action)),
         Ok(Err(err)) => {
@@ -296,7 +296,7 @@ async fn advance(
                 info!(pipeline = valid.key, object = what, "applied");
             }
             Ok((false, _)) => {}
-            Err(err @ kube::Error::Api(_)) => {
+            Err(err @ kube::Error::Api(_)) if !status::passes(&err) => {
                 let words = format!("{what} is refused: {}", chain(&err));
                 for kind in [Type::WorkersReady, Type::HandlersReady] {
                     said.set(kind, State::False, Reason::ApplyFailed, &*words);

@@ -50,7 +50,7 @@ struct Accepted {
 /// # Errors
 /// When the status cannot be written; everything else is in the status.
 pub async fn reconcile(query: Arc<ClickstreamQuery>, ctx: Arc<Context>) -> Result<Action, Error> {
-    ctx.filled().await;
+    ctx.may_look().await;
     let uid = query.uid().unwrap_or_default();
     if query.metadata.deletion_timestamp.is_some() {
         return Ok(release(&query, &uid, &ctx).await);
@@ -163,7 +163,16 @@ async fn look(query: &ClickstreamQuery, uid: &str, ctx: &Context) -> Result<Acti
     }
     let again = match (accepted, resolved) {
         (Ok(accepted), Ok(pipeline)) => {
-            program(query, uid, &pipeline, accepted, ctx, &mut said, &mut status).await
+            program(
+                query,
+                &pipeline,
+                accepted,
+                ctx,
+                &mut said,
+                &mut status,
+                &mut known,
+            )
+            .await
         }
         (Err(refusal), _) | (_, Err(refusal)) => {
             // What runs is what the spec says, and only where it may.
@@ -239,20 +248,25 @@ fn accept(spec: &ClickstreamQuerySpec) -> Result<Accepted, Refusal> {
     })
 }
 
-/// Writes the row and compares what the workers run. Answers when to look again.
+/// Writes the row and compares what the workers run. Answers when to look again. `known` is the status that is there.
 async fn program(
     query: &ClickstreamQuery,
-    uid: &str,
     pipeline: &ClickstreamPipeline,
     accepted: Accepted,
     ctx: &Context,
     said: &mut Conditions,
     status: &mut QueryStatus,
+    known: &mut Option<QueryStatus>,
 ) -> Duration {
+    let uid = &*query.uid().unwrap_or_default();
     let (namespace, name) = (query.namespace().unwrap_or_default(), query.name_any());
     status.url = Some(url(pipeline, &namespace, &name));
     let key = key(pipeline);
     let Some(registry) = ctx.registries.get(&key) else {
+        // An operator that has just started says nothing new before it has looked at the pipeline.
+        if resolved(pipeline) && said.keep_said(Type::Programmed) {
+            return ctx.backoff.failed(uid).min(Duration::from_secs(10));
+        }
         let words = "the pipeline's database is not known yet: see the pipeline's conditions";
         said.set(
             Type::Programmed,
@@ -274,11 +288,12 @@ async fn program(
         sink_topic: sink::of(query).map(|sink| sink.topic.clone()),
     };
     // Before workers hear of it, so that a topic that is made here is there.
-    if let Some(sink) = sink::of(query) {
+    if sink::of(query).is_some() {
         let seen = registry.seen().await;
         let troubles = seen.iter().flat_map(|seen| &seen.sink_troubles);
         let troubles: Vec<_> = troubles.filter(|trouble| trouble.uid == uid).collect();
-        sink::settle(sink, pipeline, &troubles, ctx, said, &mut status.made_topic).await;
+        let made = &mut status.made_topic;
+        sink::settle(query, pipeline, &troubles, ctx, said, made, known).await;
     }
     let id = registry
         .registry
@@ -336,6 +351,14 @@ async fn program(
         _ if sink::of(query).is_some() && !said.holds(Type::SinkReady) => TELL_EVERY / 3,
         _ => TELL_EVERY,
     }
+}
+
+/// Whether the pipeline's Secrets could be used when it was last looked at.
+pub(super) fn resolved(pipeline: &ClickstreamPipeline) -> bool {
+    let conditions = pipeline.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .into_iter()
+        .any(|said| said.type_ == Type::ResolvedRefs.as_str() && said.status == "True")
 }
 
 async fn put(

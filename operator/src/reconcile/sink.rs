@@ -7,19 +7,19 @@
 use clickstream_registry::{SinkRefusal, SinkTrouble};
 use clickstream_resources::condition::{Reason, State, Type};
 use clickstream_resources::{
-    ClickstreamPipeline, ClickstreamQuery, KafkaSink, Management, ReclaimPolicy,
+    ClickstreamPipeline, ClickstreamQuery, KafkaSink, Management, QueryStatus, ReclaimPolicy,
 };
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Context;
 use super::finalize::ABANDON;
 use super::grant::Refusal;
-use super::query::{key, remove};
-use super::status::Conditions;
+use super::query::{key, remove, resolved};
+use super::status::{self, Conditions};
 use super::validate::validate;
 use super::{CALL_LIMIT, chain};
 use crate::kafka::{Admin, AdminError, Topic};
@@ -98,17 +98,22 @@ fn plan(sink: &KafkaSink, found: Option<&Topic>) -> Result<Option<Step>, (Reason
 }
 
 /// Makes and looks at the topic, and says how the sink is. `troubles`: what workers could not write lately; `made`: the
-/// topic that was made for the query.
+/// topic that was made for the query; `known`: the status that is there.
 pub(super) async fn settle(
-    sink: &KafkaSink,
+    query: &ClickstreamQuery,
     pipeline: &ClickstreamPipeline,
     troubles: &[&SinkTrouble],
     ctx: &Context,
     said: &mut Conditions,
     made: &mut Option<String>,
+    known: &mut Option<QueryStatus>,
 ) {
+    let Some(sink) = of(query) else { return };
     made.take_if(|made| *made != sink.topic);
     let Some(admin) = ctx.admins.known(&key(pipeline)) else {
+        if resolved(pipeline) && said.keep_said(Type::SinkReady) {
+            return;
+        }
         let words = "the pipeline's brokers are not known yet: see the pipeline's conditions";
         return said.set(
             Type::SinkReady,
@@ -117,10 +122,7 @@ pub(super) async fn settle(
             words,
         );
     };
-    let done = topic(sink, pipeline, &admin).await;
-    if done == Ok(Some(Step::Create)) {
-        *made = Some(sink.topic.clone());
-    }
+    let done = topic(query, sink, pipeline, &admin, ctx, made, known).await;
     if let Err((reason, words)) = done {
         let state = match reason {
             Reason::KafkaUnavailable => State::Unknown,
@@ -177,12 +179,16 @@ fn about(count: u64) -> String {
     }
 }
 
-/// Makes the topic what the spec says; answers what it did.
+/// Makes the topic what the spec says.
 async fn topic(
+    query: &ClickstreamQuery,
     sink: &KafkaSink,
     pipeline: &ClickstreamPipeline,
     admin: &Admin,
-) -> Result<Option<Step>, (Reason, String)> {
+    ctx: &Context,
+    made: &mut Option<String>,
+    known: &mut Option<QueryStatus>,
+) -> Result<(), (Reason, String)> {
     let name = &sink.topic;
     let said = |err: AdminError| match err {
         AdminError::Unavailable(_) => (Reason::KafkaUnavailable, format!("topic `{name}`: {err}")),
@@ -190,7 +196,7 @@ async fn topic(
     };
     let found = admin.look(std::slice::from_ref(name)).await.map_err(said)?;
     let Some(step) = plan(sink, found.first().and_then(Option::as_ref))? else {
-        return Ok(None);
+        return Ok(());
     };
     if pipeline.spec.paused {
         let words = format!("topic `{name}` is not as the spec says, and the pipeline is paused");
@@ -199,15 +205,43 @@ async fn topic(
     info!(topic = name, ?step, "changing a sink's topic");
     let done = match step {
         Step::Create => {
+            // Told before it is done: an operator that ends in between leaves a topic that is known to be the query's.
+            state_made(query, name, ctx, known).await?;
             let partitions = sink.partitions.unwrap_or(BROKERS_DEFAULT);
             let nothing = std::collections::BTreeMap::new();
-            admin
+            let created = admin
                 .create(name, partitions, sink.replication_factor, &nothing)
-                .await
+                .await;
+            // What is refused was not made, or by somebody else; what was not answered may have been.
+            let ours = matches!(created, Ok(()) | Err(AdminError::Unavailable(_)));
+            *made = ours.then(|| name.clone());
+            created
         }
         Step::Grow(partitions) => admin.grow(name, partitions).await,
     };
-    done.map_err(said).map(|()| Some(step))
+    done.map_err(said)
+}
+
+/// Writes into the status which topic is about to be made for the query, and nothing else that is new.
+async fn state_made(
+    query: &ClickstreamQuery,
+    topic: &str,
+    ctx: &Context,
+    known: &mut Option<QueryStatus>,
+) -> Result<(), (Reason, String)> {
+    let stated = QueryStatus {
+        made_topic: Some(topic.to_owned()),
+        ..known.clone().unwrap_or_default()
+    };
+    if let Err(err) = status::write(ctx, query, known.as_ref(), &stated).await {
+        debug!(error = chain(&err), "a status cannot be written");
+        return Err((
+            Reason::Progressing,
+            format!("topic `{topic}` is not made yet"),
+        ));
+    }
+    *known = Some(stated);
+    Ok(())
 }
 
 /// Puts the finalizer on a query that needs it, and takes it off one that does not.

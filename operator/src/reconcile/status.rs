@@ -80,6 +80,18 @@ impl Conditions {
         }
     }
 
+    /// Keeps what a look before said of this generation; answers whether one did.
+    pub fn keep_said(&mut self, kind: Type) -> bool {
+        let mut before = self.before.iter();
+        let said = before.any(|former| {
+            former.type_ == kind.as_str() && former.observed_generation == self.generation
+        });
+        if said {
+            self.keep(kind);
+        }
+        said
+    }
+
     /// What this look said.
     #[must_use]
     pub fn get(&self, kind: Type) -> Option<&Condition> {
@@ -229,6 +241,11 @@ where
         }
         _ => Ok(false),
     }
+}
+
+/// Whether the API server answered that it cannot at the moment, or that somebody else was first: no fault of the object.
+pub(super) fn passes(err: &kube::Error) -> bool {
+    matches!(err, kube::Error::Api(status) if matches!(status.code, 409 | 429 | 503 | 504))
 }
 
 async fn broken<K, S>(

@@ -143,26 +143,41 @@ async fn second_operator_takes_over_when_the_first_stops_or_freezes() {
     };
     bed.start_operator(&args).await;
     let first = until("a first leader", async || holder().await).await;
+    bed.pipeline("shop", json!({})).await;
+    bed.pipeline_says("shop", "SchemaReady", "True", "UpToDate")
+        .await;
     bed.start_operator(&args).await;
-    assert_eq!(
-        bed.operators[1]
-            .metric("operator_leader", "")
-            .await
-            .unwrap(),
-        0.0
-    );
+    let of_second = async |name: &str, labels: &str| {
+        let metric = bed.operators[1].metric(name, labels);
+        metric.await.unwrap()
+    };
+    const WATCHES: &str = r#"verb="watch",kind="clickstreampipelines""#;
+    const LISTS: &str = r#"verb="get",kind="clickstreampipelines""#;
+    until("the second watches", async || {
+        let watches = of_second("operator_kube_requests_total", WATCHES).await;
+        (watches >= 2.0).then_some(())
+    })
+    .await;
+    let lists = of_second("operator_kube_requests_total", LISTS).await;
+    assert_eq!(of_second("operator_leader", "").await, 0.0);
+    assert_eq!(of_second("operator_reconciles_total", "").await, 0.0);
     bed.operators[0].stop(Duration::from_secs(30)).unwrap();
     let second = until("a second leader", async || {
         holder().await.filter(|now| *now != first)
     })
     .await;
-    assert_eq!(
-        bed.operators[1]
-            .metric("operator_leader", "")
-            .await
-            .unwrap(),
-        1.0
-    );
+    let of_second = async |name: &str, labels: &str| {
+        let metric = bed.operators[1].metric(name, labels);
+        metric.await.unwrap()
+    };
+    until("the second looks", async || {
+        let looks = of_second("operator_reconciles_total", "").await;
+        (looks > 0.0).then_some(())
+    })
+    .await;
+    assert_eq!(of_second("operator_leader", "").await, 1.0);
+    let again = of_second("operator_kube_requests_total", LISTS).await;
+    assert_eq!(again, lists, "it knew the pipelines already");
 
     bed.start_operator(&args).await;
     bed.operators[1].process().signal(Signal::Stop).unwrap();
@@ -176,8 +191,8 @@ async fn second_operator_takes_over_when_the_first_stops_or_freezes() {
         !ended.success(),
         "whoever was frozen ends, and does not go on"
     );
-    bed.pipeline("shop", json!({})).await;
-    bed.pipeline_says("shop", "SchemaReady", "True", "UpToDate")
+    bed.pipeline("later", json!({})).await;
+    bed.pipeline_says("later", "SchemaReady", "True", "UpToDate")
         .await;
 }
 

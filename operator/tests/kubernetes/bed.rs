@@ -1,5 +1,6 @@
 //! A namespace of its own for each test, an operator that works in it, and somebody who plays what is missing.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clickstream_registry::{PostgresRegistry, ProcessId};
@@ -18,6 +19,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::proxy::Proxy;
+
 /// For anything that should happen.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
@@ -28,6 +31,8 @@ pub(crate) struct Bed {
     pub(crate) operators: Vec<Program>,
     pub(crate) database: String,
     brokers: String,
+    /// Of the operators.
+    kubeconfig: PathBuf,
     folder: tempfile::TempDir,
 }
 
@@ -71,6 +76,7 @@ impl Bed {
             operators: Vec::new(),
             database,
             brokers,
+            kubeconfig: kubernetes.kubeconfig(),
             folder: tempfile::tempdir().unwrap(),
         };
         bed.make_namespace(&bed.namespace, json!({})).await;
@@ -88,9 +94,22 @@ impl Bed {
             .unwrap();
     }
 
+    /// What stands between the API server and all operators that are started from now on; the test itself goes past it.
+    /// Their test needs a runtime with several threads.
+    pub(crate) async fn proxy(&mut self) -> Proxy {
+        let direct = std::fs::read_to_string(self.kubernetes.kubeconfig()).unwrap();
+        let clusters = Kubeconfig::from_yaml(&direct).unwrap().clusters;
+        let server = clusters[0].cluster.as_ref().unwrap().server.as_ref();
+        let server = server.unwrap();
+        let proxy = Proxy::start(server).await;
+        self.kubeconfig = self.folder.path().join("proxied.kubeconfig");
+        std::fs::write(&self.kubeconfig, direct.replace(server, &proxy.url())).unwrap();
+        proxy
+    }
+
     pub(crate) async fn start_operator(&mut self, more: &[&str]) -> &mut Program {
         let name = format!("operator-{}", self.operators.len());
-        let kubeconfig = self.kubernetes.kubeconfig().display().to_string();
+        let kubeconfig = self.kubeconfig.display().to_string();
         let mut args = vec!["--kubeconfig".to_owned(), kubeconfig];
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let mut operator =

@@ -6,8 +6,12 @@
 mod availability;
 mod bed;
 mod exposure;
+mod faults;
+mod kills;
 mod pipeline;
+mod proxy;
 mod query;
+mod reasons;
 mod refusals;
 mod scaling;
 mod sink;

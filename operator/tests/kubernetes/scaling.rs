@@ -18,14 +18,17 @@ use tokio::net::TcpListener;
 
 use crate::bed::{Bed, until};
 
-/// What the pods of a namespace say.
+/// What the pods of a namespace say. There are three partitions.
 #[derive(Default)]
 struct Stage {
     began: Option<Instant>,
-    /// Records per second of each of three partitions.
-    rate: f64,
-    /// Read before the rate was last changed.
-    read: f64,
+    /// Records per second of each partition that come, and that are read.
+    arrive: [f64; 3],
+    read: [f64; 3],
+    /// How many came and were read before these were last changed.
+    before: [(f64, f64); 3],
+    /// Whether workers are busy all the time, and the more of them there are, the less they read.
+    crowded: bool,
     connections: f64,
     silent: bool,
     /// Names of pods by component.
@@ -33,16 +36,31 @@ struct Stage {
 }
 
 impl Stage {
-    fn offset(&self) -> f64 {
-        let seconds = self
-            .began
-            .map_or(0.0, |began| began.elapsed().as_secs_f64());
-        self.read + self.rate * seconds
+    fn seconds(&self) -> f64 {
+        self.began
+            .map_or(0.0, |began| began.elapsed().as_secs_f64())
     }
 
-    fn set_rate(&mut self, rate: f64) {
-        self.read = self.offset();
-        (self.began, self.rate) = (Some(Instant::now()), rate);
+    /// Records that came into a partition, and that were read.
+    fn records(&self, partition: usize) -> (f64, f64) {
+        let (came, read) = self.before[partition];
+        let of = |rates: &[f64; 3]| rates[partition] * self.seconds();
+        (came + of(&self.arrive), read + of(&self.read))
+    }
+
+    fn set_rates(&mut self, arrive: [f64; 3], read: [f64; 3]) {
+        self.before = [0, 1, 2].map(|partition| self.records(partition));
+        (self.began, self.arrive, self.read) = (Some(Instant::now()), arrive, read);
+    }
+
+    fn set_pods(&mut self, pods: BTreeMap<&'static str, Vec<String>>) {
+        let workers = |pods: &BTreeMap<_, Vec<String>>| pods.get("worker").map_or(0, Vec::len);
+        let (former, now) = (workers(&self.pods), workers(&pods));
+        if self.crowded && former != now {
+            let each = 30.0 / (now * now).max(1) as f64;
+            self.set_rates(self.arrive, [each; 3]);
+        }
+        self.pods = pods;
     }
 
     /// A thread reads 100 records per second.
@@ -60,16 +78,23 @@ impl Stage {
         let Some((number, of)) = place("worker") else {
             return String::new();
         };
-        let (offset, mut text, mut records) = (self.offset(), String::new(), 0.0);
+        let (mut text, mut records) = (String::new(), 0.0);
         for partition in (0..3).filter(|partition| partition % of == number) {
-            records += offset;
+            let (came, read) = self.records(partition);
+            records += read;
             text += &format!(
-                "worker_lag_records{{topic=\"t\",partition=\"{partition}\"}} 0\nworker_next_offset{{topic=\"t\",partition=\"{partition}\"}} {offset}\n"
+                "worker_lag_records{{topic=\"t\",partition=\"{partition}\"}} {}\nworker_next_offset{{topic=\"t\",partition=\"{partition}\"}} {read}\n",
+                came - read
             );
         }
-        text + &format!(
-            "worker_records_total {records}\nworker_busy_seconds_total {}\nworker_consumers 1\n",
+        let busy = if self.crowded {
+            // More than there are, because the operator's clock is another one.
+            1.2 * self.seconds()
+        } else {
             records / 100.0
+        };
+        text + &format!(
+            "worker_records_total {records}\nworker_busy_seconds_total {busy}\nworker_consumers 1\n"
         )
     }
 }
@@ -116,7 +141,7 @@ async fn play(pods: Api<Pod>, stage: Shared) {
                 .await;
         }
         known.values_mut().for_each(|names| names.sort());
-        stage.lock().pods = known;
+        stage.lock().set_pods(known);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -158,7 +183,7 @@ async fn replicas(bed: &Bed, name: &str) -> Option<i32> {
 async fn load_adds_workers_and_handlers_and_its_end_takes_them_away() {
     let bed = Bed::new().await;
     let stage = Shared::default();
-    stage.lock().set_rate(60.0);
+    stage.lock().set_rates([60.0; 3], [60.0; 3]);
     stage.lock().connections = 8.0;
     let player = tokio::spawn(play(bed.api(), Arc::clone(&stage)));
     let times =
@@ -207,7 +232,7 @@ async fn load_adds_workers_and_handlers_and_its_end_takes_them_away() {
     .await;
 
     stage.lock().silent = true;
-    stage.lock().set_rate(0.0);
+    stage.lock().set_rates([0.0; 3], [0.0; 3]);
     bed.pipeline_says("shop", "ScalingActive", "False", "MetricsUnavailable")
         .await;
     // Longer than it takes to decide.
@@ -238,6 +263,56 @@ async fn load_adds_workers_and_handlers_and_its_end_takes_them_away() {
     bed.patch::<Deployment>("shop-worker", scale).await;
     bed.touch::<ClickstreamPipeline>("shop").await;
     bed.pipeline_says("shop", "Ready", "True", "Ready").await;
+    assert_eq!(replicas(&bed, "shop-worker").await, Some(2));
+    player.abort();
+}
+
+#[tokio::test]
+async fn more_workers_are_not_added_where_they_would_not_help() {
+    let bed = Bed::new().await;
+    let stage = Shared::default();
+    // All of it comes into one partition, and more than a thread can read.
+    stage
+        .lock()
+        .set_rates([1_000.0, 0.0, 0.0], [100.0, 0.0, 0.0]);
+    let player = tokio::spawn(play(bed.api(), Arc::clone(&stage)));
+    let worker = json!({
+        "mode": "Auto", "min": 1, "max": 3, "catchUp": "10s",
+        "stabilization": "1s", "scaleDownDelay": "1h",
+    });
+    bed.pipeline(
+        "shop",
+        json!({"worker": {"replicas": 1, "autoscaling": worker}}),
+    )
+    .await;
+    bed.pipeline_says("shop", "ScalingActive", "True", "PartitionSkew")
+        .await;
+    assert_eq!(replicas(&bed, "shop-worker").await, Some(1));
+
+    // Nobody reads it any more. The gap makes the operator forget the load so far.
+    let act = async |change: &dyn Fn(&mut Stage)| {
+        stage.lock().silent = true;
+        bed.pipeline_says("shop", "ScalingActive", "False", "MetricsUnavailable")
+            .await;
+        let mut stage = stage.lock();
+        change(&mut stage);
+        stage.silent = false;
+    };
+    act(&|stage| stage.set_rates([0.0; 3], [0.0; 3])).await;
+    bed.pipeline_says("shop", "ScalingActive", "True", "StuckPartition")
+        .await;
+    assert_eq!(replicas(&bed, "shop-worker").await, Some(1));
+
+    // All are read, slowly, because of something that workers share: a second one is tried, and no third.
+    act(&|stage| {
+        stage.crowded = true;
+        stage.set_rates([300.0; 3], [30.0; 3]);
+    })
+    .await;
+    let told = bed
+        .pipeline_says("shop", "ScalingActive", "True", "Ineffective")
+        .await;
+    assert!(told.contains("brought nothing"), "{told}");
     assert_eq!(replicas(&bed, "shop-worker").await, Some(2));
     player.abort();
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::bed::{Bed, LIMIT, until, worker};
 
 /// How many partitions the topic has; 0 if it does not exist.
-async fn partitions(topic: &str) -> usize {
+pub(crate) async fn partitions(topic: &str) -> usize {
     let client: BaseConsumer = Kafka::shared().unwrap().client().create().unwrap();
     let metadata = client.fetch_metadata(Some(topic), LIMIT).unwrap();
     let found = metadata.topics().iter().find(|it| it.name() == topic);
