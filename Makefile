@@ -92,7 +92,7 @@ e2e: build ## The whole path on real services; `make e2e TEST=faults` for a part
 
 TEST ?= $(basename $(notdir $(wildcard e2e/tests/*.rs)))
 
-crds: ## Writes the custom resource definitions in crds/ and in the Helm chart from the types
+crds: ## Writes the custom resource definitions in crds/ and in the Helm chart, and docs/reference.md, from the types
 	cargo run --locked -q -p clickstream-resources --example crds
 
 # The version of all packages.

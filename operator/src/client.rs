@@ -115,7 +115,7 @@ fn verb(method: &Method, uri: &Uri) -> &'static str {
 
 /// The plural of the kind that a path names, with `/status` for that; `other` for what the operator does not know.
 fn kind(uri: &Uri) -> &'static str {
-    const KINDS: [&str; 14] = [
+    const KINDS: [&str; 17] = [
         "clickstreampipelines",
         "clickstreampipelines/status",
         "clickstreamqueries",
@@ -123,8 +123,11 @@ fn kind(uri: &Uri) -> &'static str {
         "configmaps",
         "deployments",
         "events",
+        "httproutes",
+        "ingresses",
         "leases",
         "namespaces",
+        "networkpolicies",
         "poddisruptionbudgets",
         "pods",
         "secrets",

@@ -11,6 +11,7 @@ use futures_util::future::{BoxFuture, join_all};
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig};
@@ -127,6 +128,8 @@ fn run_pipelines(
                 gone.admins.forget(&key);
                 gone.registries.forget(&key);
                 gone.scalers.forget(&key);
+                let uid = pipeline.uid().unwrap_or_default();
+                gone.tidied.lock().remove(&uid);
             }
             _ => {}
         })
@@ -157,6 +160,8 @@ fn run_pipelines(
         .owns_stream(owned::<ConfigMap>(client, namespace))
         .owns_stream(owned::<Service>(client, namespace))
         .owns_stream(owned::<ServiceAccount>(client, namespace))
+        .owns_stream(owned::<Ingress>(client, namespace))
+        .owns_stream(owned::<NetworkPolicy>(client, namespace))
         .owns_stream(owned::<PodDisruptionBudget>(client, namespace))
         .watches_stream(secrets, of_secret)
         .graceful_shutdown_on(cancel.cancelled_owned());

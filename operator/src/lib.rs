@@ -94,6 +94,7 @@ pub async fn run(
         queries,
         image: args.image.clone(),
         told: Mutex::default(),
+        tidied: Mutex::default(),
         labels: Mutex::default(),
     });
     let working = CancellationToken::new();

@@ -29,6 +29,15 @@
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch]
+# The way from outside to handlers, and who may connect to pods, where a pipeline asks for them; they are removed when it
+# asks no more.
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses, networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+# Likewise by the Gateway API. Not watched, as a cluster may not know the kind.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, create, patch, delete]
 # Addresses and passwords of Kafka and PostgreSQL. Only those that a pipeline names are read; of the others the
 # metadata is watched, to see changes, which takes the same verbs.
 - apiGroups: [""]

@@ -1,4 +1,4 @@
-//! Writes the custom resource definitions into `crds/` and into the Helm chart.
+//! Writes the custom resource definitions into `crds/` and into the Helm chart, and `docs/reference.md`.
 
 use std::path::Path;
 
@@ -12,5 +12,9 @@ fn main() -> anyhow::Result<()> {
             std::fs::write(folder.join(name), yaml)?;
         }
     }
+    std::fs::write(
+        root.join("docs/reference.md"),
+        clickstream_resources::reference(),
+    )?;
     Ok(())
 }

@@ -55,6 +55,8 @@ names! {
         WorkersReady,
         /// Pipeline: as many handlers are ready as there should be.
         HandlersReady,
+        /// Pipeline with `handler.exposure`: the Ingress or HTTPRoute is there. Absent when none is asked for.
+        ExposureReady,
         /// Pipeline: the operator decides how many workers or handlers there are, or gives advice. Absent when nobody asks.
         ScalingActive,
         /// Pipeline: `spec.paused`. Nothing is changed.
@@ -133,6 +135,12 @@ names! {
         Unavailable,
         /// Kubernetes refused an object; the message has its words.
         ApplyFailed,
+        /// The Ingress or HTTPRoute is there; no Gateway refuses it.
+        Applied,
+        /// A Gateway does not take the route; the message has its words.
+        NotAccepted,
+        /// The cluster does not know HTTPRoute: install the Gateway API, or use `exposure.ingress`.
+        GatewayApiMissing,
         /// There are as many as the load takes.
         Scaling,
         /// The load would take more than `max`, or than the source topics have partitions.

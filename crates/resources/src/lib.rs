@@ -18,6 +18,7 @@
 pub mod condition;
 mod pipeline;
 mod query;
+mod reference;
 mod value;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -25,14 +26,17 @@ use kube::CustomResourceExt as _;
 
 pub use pipeline::{
     AllowedNamespaces, AllowedQueries, Auth, ClickstreamPipeline, ClickstreamPipelineSpec,
-    Decision, FilteredTopic, Handler, HandlerScaling, HandlerStatus, Kafka, KafkaStatus, KeyRef,
-    Management, Migrations, Mtls, NamespacesFrom, Phase, PipelineStatus, Plain, Postgres,
-    PostgresStatus, QueriesStatus, ReclaimPolicy, ScalingMode, Scram, ScramMechanism, SecretRef,
-    SourceTopic, Tls, UriRef, Worker, WorkerScaling, WorkerStatus,
+    Decision, Exposure, FilteredTopic, GatewayExposure, Handler, HandlerScaling, HandlerStatus,
+    IngressExposure, Kafka, KafkaStatus, KeyRef, Management, Migrations, Mtls, NamespacesFrom,
+    NetworkAccess, ParentRef, Phase, PipelineStatus, Plain, PodOverrides, Postgres, PostgresStatus,
+    QueriesStatus, ReclaimPolicy, ScalingMode, Scram, ScramMechanism, SecretRef, SourceTopic,
+    Spread, TaintEffect, Tls, Toleration, TolerationOperator, UriRef, WhenUnsatisfiable, Worker,
+    WorkerScaling, WorkerStatus,
 };
 pub use query::{
     ClickstreamQuery, ClickstreamQuerySpec, KafkaSink, PipelineRef, Programmed, QueryStatus, Sink,
 };
+pub use reference::reference;
 pub use value::{Resources, Span};
 
 /// The API group.

@@ -1,4 +1,4 @@
-//! The definitions in `crds/` and in the Helm chart are those of the types.
+//! The definitions in `crds/` and in the Helm chart, and the reference, are those of the types.
 
 #[test]
 fn committed_definitions_are_those_of_the_types() {
@@ -17,4 +17,14 @@ fn committed_definitions_are_those_of_the_types() {
         let files = std::fs::read_dir(root.join(folder)).unwrap().count();
         assert_eq!(files, crds.len(), "{folder} has files of no type");
     }
+}
+
+#[test]
+fn committed_reference_is_that_of_the_types() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let committed = std::fs::read_to_string(root.join("docs/reference.md")).unwrap_or_default();
+    assert!(
+        committed == clickstream_resources::reference(),
+        "docs/reference.md is not what the types say; run `make crds`"
+    );
 }

@@ -3,10 +3,12 @@
 pub mod apply;
 mod brokers;
 pub mod build;
+mod exposure;
 pub mod fetch;
 pub mod finalize;
 mod grant;
 mod operands;
+mod orphans;
 pub mod pipeline;
 pub mod query;
 mod sink;
@@ -70,6 +72,8 @@ pub struct Context {
     pub image: String,
     /// When rates and viewers of a query were last written, by uid.
     pub told: Mutex<HashMap<String, Instant>>,
+    /// Generations of pipelines, by uid, whose unwanted objects were removed.
+    pub tidied: Mutex<HashMap<String, Option<i64>>>,
     /// Labels of namespaces, and since when.
     pub labels: Mutex<HashMap<String, (Instant, Labels)>>,
 }

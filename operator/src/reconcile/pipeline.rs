@@ -4,7 +4,8 @@
 //! 1. The spec is checked; of two pipelines that want one topic or group the older one has it.
 //! 2. Secrets are read. What already runs is looked at, whatever comes next.
 //! 3. Kafka and PostgreSQL are brought to what the spec says, each on its own: one that is away does not keep the other.
-//! 4. Once both are, objects are applied, Deployments last.
+//! 4. Once both are, objects are applied, Deployments last; then what exposes the handlers, and what the spec asks for no
+//!    more is removed.
 //!
 //! # Guarantees
 //! - A dependency that is away tears nothing down: objects stay as they are until it is back.
@@ -28,11 +29,14 @@ use super::build::{Plan, objects};
 use super::fetch::{connections, secrets};
 use super::status::{self, Conditions};
 use super::validate::{Validated, conflict, validate};
-use super::{Context, Error, LOOK_LIMIT, apply, brokers, chain, finalize, operands, query, tables};
+use super::{
+    Context, Error, LOOK_LIMIT, apply, brokers, chain, exposure, finalize, operands, orphans,
+    query, tables,
+};
 use crate::scaling;
 
-/// Conditions that `Ready` takes, in the order in which they come about.
-const NEEDS: [Type; 7] = [
+/// Conditions that `Ready` takes, in the order in which they come about; the last only with an exposure.
+const NEEDS: [Type; 8] = [
     Type::Accepted,
     Type::ResolvedRefs,
     Type::KafkaReady,
@@ -40,6 +44,7 @@ const NEEDS: [Type; 7] = [
     Type::SchemaReady,
     Type::WorkersReady,
     Type::HandlersReady,
+    Type::ExposureReady,
 ];
 /// Between two looks when all is well: drift outside the cluster is found by them.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -72,13 +77,15 @@ pub async fn reconcile(
 
 async fn look(pipeline: &ClickstreamPipeline, ctx: &Context) -> Result<Action, kube::Error> {
     let generation = pipeline.metadata.generation;
+    let exposed = pipeline.spec.handler.exposure.is_some();
+    let needs = &NEEDS[..NEEDS.len() - usize::from(!exposed)];
     let mut known = pipeline.status.clone();
     let mut status = known.clone().unwrap_or_default();
     let mut said = Conditions::new(&status.conditions, generation, Timestamp::now());
     if status.conditions.is_empty() {
         // Whoever waits for this object must not take one without conditions for a finished one.
-        NEEDS.into_iter().for_each(|need| said.keep(need));
-        said.conclude(&NEEDS, (Reason::Ready, ""), false);
+        needs.iter().for_each(|need| said.keep(*need));
+        said.conclude(needs, (Reason::Ready, ""), false);
         (status.conditions, status.phase) = (said.finish(), Some(Phase::Pending));
         status::write(ctx, pipeline, known.as_ref(), &status).await?;
         said = Conditions::new(&status.conditions, generation, Timestamp::now());
@@ -91,7 +98,7 @@ async fn look(pipeline: &ClickstreamPipeline, ctx: &Context) -> Result<Action, k
         let Err(why) = left else {
             return Ok(Action::await_change());
         };
-        NEEDS.into_iter().for_each(|need| said.keep(need));
+        needs.iter().for_each(|need| said.keep(*need));
         said.set(Type::Ready, State::False, Reason::Deleting, &*why);
         said.set(Type::Reconciling, State::True, Reason::Deleting, why);
         (status.conditions, status.phase) = (said.finish(), Some(Phase::Deleting));
@@ -121,27 +128,31 @@ async fn look(pipeline: &ClickstreamPipeline, ctx: &Context) -> Result<Action, k
             "paused: nothing is changed",
         );
     }
-    NEEDS.into_iter().for_each(|need| said.keep(need));
+    needs.iter().for_each(|need| said.keep(*need));
     let refused = said
         .get(Type::WorkersReady)
         .is_some_and(|condition| condition.reason == Reason::ApplyFailed.as_str());
     let failed = refused || NEEDS[..5].iter().any(|need| !said.holds(*need));
-    let stalled = [Type::Accepted, Type::TopicsReady, Type::SchemaReady]
-        .into_iter()
-        .any(|kind| {
-            said.get(kind).is_some_and(|condition| {
-                let final_reasons = [
-                    Reason::InvalidSpec,
-                    Reason::Conflict,
-                    Reason::NotSupported,
-                    Reason::NewerSchema,
-                ];
-                condition.status == "False"
-                    && final_reasons
-                        .iter()
-                        .any(|reason| reason.as_str() == condition.reason)
-            })
+    // What keeps it from being ready first.
+    let missing = needs.iter().find(|need| !said.holds(**need));
+    let stalled = missing
+        .and_then(|kind| said.get(*kind))
+        .is_some_and(|condition| {
+            let final_reasons = [
+                Reason::InvalidSpec,
+                Reason::Conflict,
+                Reason::NotSupported,
+                Reason::NewerSchema,
+                Reason::NotAccepted,
+                Reason::GatewayApiMissing,
+            ];
+            condition.status == "False"
+                && final_reasons
+                    .iter()
+                    .any(|reason| reason.as_str() == condition.reason)
         });
+    // Watches tell of workers and handlers; of what keeps people out nobody does.
+    let waits = missing.is_none_or(|kind| *kind == Type::ExposureReady);
     if pipeline.spec.suspend && !failed {
         said.set(
             Type::Ready,
@@ -150,7 +161,7 @@ async fn look(pipeline: &ClickstreamPipeline, ctx: &Context) -> Result<Action, k
             "suspended: no worker and no handler runs",
         );
     } else {
-        said.conclude(&NEEDS, (Reason::Ready, "workers and handlers run"), stalled);
+        said.conclude(needs, (Reason::Ready, "workers and handlers run"), stalled);
     }
     status.queries = Some(count(&ctx.queries_of(
         &pipeline.namespace().unwrap_or_default(),
@@ -166,7 +177,11 @@ async fn look(pipeline: &ClickstreamPipeline, ctx: &Context) -> Result<Action, k
         ctx.backoff.failed(&uid)
     } else {
         ctx.backoff.forget(&uid);
-        if ready { LOOK_EVERY } else { LOOK_SOON }
+        if ready || waits {
+            LOOK_EVERY
+        } else {
+            LOOK_SOON
+        }
     };
     let again = if scales && !failed {
         again.min(scaling::every(pipeline))
@@ -270,6 +285,7 @@ async fn advance(
         image: &ctx.image,
         fingerprint: &connections.fingerprint,
         replicas: scaling::settle(pipeline, found, ctx, said, status).await?,
+        operator_namespace: ctx.client.default_namespace(),
     };
     let mut changed = false;
     for desired in objects(&plan) {
@@ -290,6 +306,8 @@ async fn advance(
             Err(err) => return Err(err),
         }
     }
+    exposure::settle(&plan, ctx, said).await?;
+    orphans::remove(&plan, ctx).await?;
     Ok(changed)
 }
 

@@ -423,7 +423,9 @@ fn tell(ctx: &Context, uid: &str) -> bool {
 }
 
 fn url(pipeline: &ClickstreamPipeline, namespace: &str, name: &str) -> String {
-    let base = pipeline.spec.handler.url.clone().unwrap_or_else(|| {
+    let handler = &pipeline.spec.handler;
+    let exposed = || handler.exposure.as_ref()?.url();
+    let base = handler.url.clone().or_else(exposed).unwrap_or_else(|| {
         let of = pipeline.namespace().unwrap_or_default();
         format!("http://{}-handler.{of}.svc", pipeline.name_any())
     });

@@ -5,6 +5,7 @@
 
 mod availability;
 mod bed;
+mod exposure;
 mod faults;
 mod kills;
 mod pipeline;

@@ -1,6 +1,8 @@
 //! ClickstreamPipeline: what the platform team writes, and what the operator answers.
 
+mod exposure;
 mod kafka;
+mod pods;
 mod scaling;
 mod status;
 
@@ -12,9 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::Resources;
 
+pub use self::exposure::{Exposure, GatewayExposure, IngressExposure, NetworkAccess, ParentRef};
 pub use self::kafka::{
     Auth, FilteredTopic, Kafka, KeyRef, Management, Mtls, Plain, ReclaimPolicy, Scram,
     ScramMechanism, SecretRef, SourceTopic, Tls,
+};
+pub use self::pods::{
+    PodOverrides, Spread, TaintEffect, Toleration, TolerationOperator, WhenUnsatisfiable,
 };
 pub use self::scaling::{HandlerScaling, ScalingMode, WorkerScaling};
 pub use self::status::{
@@ -96,6 +102,12 @@ pub struct ClickstreamPipelineSpec {
     /// Whose ClickstreamQueries may name this pipeline.
     #[serde(default)]
     pub allowed_queries: AllowedQueries,
+    /// Who may open connections to workers and handlers. Without it the operator makes no NetworkPolicy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<NetworkAccess>,
+    /// What the pods of workers and handlers have besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template_overrides: Option<PodOverrides>,
 }
 
 fn event_type_field() -> String {
@@ -191,7 +203,7 @@ pub struct Handler {
     #[serde(default)]
     pub autoscaling: HandlerScaling,
     /// Where people reach the handlers from outside the cluster, such as `https://clickstream.example.com`: shown with
-    /// every query. Without it the Service's address inside the cluster is shown.
+    /// every query. Without it that of `exposure`, or else the Service's address inside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255), regex(pattern = r"^https?://[^\s/?#]+$"))]
     pub url: Option<String>,
@@ -203,6 +215,9 @@ pub struct Handler {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub allowed_origins: Vec<String>,
+    /// How people outside the cluster reach the handlers. Without it that is somebody else's work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<Exposure>,
 }
 
 impl Default for Handler {
@@ -213,6 +228,7 @@ impl Default for Handler {
             autoscaling: HandlerScaling::default(),
             url: None,
             allowed_origins: Vec::new(),
+            exposure: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Span;
 
-/// Who decides how many there are.
+/// Who decides how many there are. `Off` wants quotes in YAML, `mode: "Off"`: kubectl reads a bare one as false.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 pub enum ScalingMode {
     /// The operator.
@@ -25,7 +25,7 @@ pub enum ScalingMode {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self.min <= self.max", "`min` must not be above `max`"))]
 pub struct WorkerScaling {
-    /// Who decides.
+    /// Who decides. In YAML with quotes, `mode: "Off"`: kubectl reads a bare Off as false.
     #[serde(default)]
     pub mode: ScalingMode,
     /// Never fewer.
@@ -59,7 +59,7 @@ pub struct WorkerScaling {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self.min <= self.max", "`min` must not be above `max`"))]
 pub struct HandlerScaling {
-    /// Who decides.
+    /// Who decides. In YAML with quotes, `mode: "Off"`: kubectl reads a bare Off as false.
     #[serde(default)]
     pub mode: ScalingMode,
     /// Never fewer.

@@ -34,7 +34,7 @@ pub struct PipelineStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
     pub scaling: Vec<Decision>,
-    /// Ready, Accepted, ResolvedRefs, KafkaReady, TopicsReady, SchemaReady, WorkersReady, HandlersReady, ScalingActive, Paused, Reconciling, Stalled.
+    /// Ready, Accepted, ResolvedRefs, KafkaReady, TopicsReady, SchemaReady, WorkersReady, HandlersReady, ExposureReady (with `exposure`), ScalingActive, Paused, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use clickstream_resources::Exposure;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
 
@@ -30,11 +31,14 @@ pub(super) fn variables(plan: &Plan<'_>) -> BTreeMap<&'static str, String> {
     variables
 }
 
-/// The page that people open at `handler.url` comes from there, whatever the proxy in between makes of `Host`.
+/// The page that people open at `handler.url`, or by an exposure, comes from there, whatever the proxy in between makes
+/// of `Host`.
 fn origins(plan: &Plan<'_>) -> String {
     let handler = &plan.pipeline.spec.handler;
-    let all = handler.url.iter().chain(&handler.allowed_origins);
-    all.cloned().collect::<Vec<_>>().join("\n")
+    let mut all: Vec<String> = handler.url.iter().cloned().collect();
+    all.extend(handler.exposure.iter().flat_map(Exposure::origins));
+    all.extend(handler.allowed_origins.iter().cloned());
+    all.join("\n")
 }
 
 pub(super) fn build(plan: &Plan<'_>) -> Desired {

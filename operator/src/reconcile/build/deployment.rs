@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{Component, Desired, PORT, Plan, config_map, selector};
+use super::{Component, Desired, PORT, Plan, config_map, overrides, selector};
 use crate::reconcile::fetch::protocol;
 
 /// Where Secrets with certificates are mounted.
@@ -81,6 +81,9 @@ pub(super) fn build(plan: &Plan<'_>, component: Component) -> Desired {
             },
         },
     }});
+    if let Some(more) = &spec.pod_template_overrides {
+        overrides::merge(&mut data["spec"]["template"], more);
+    }
     if let Some(replicas) = replicas {
         data["spec"]["replicas"] = replicas.into();
     }

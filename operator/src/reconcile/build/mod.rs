@@ -3,12 +3,16 @@
 mod config_map;
 mod deployment;
 mod disruption_budget;
+pub(crate) mod exposure;
+mod network_policy;
+mod overrides;
 mod service;
 mod service_account;
 
 use std::collections::BTreeMap;
 
 use clickstream_resources::ClickstreamPipeline;
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Resource, ResourceExt as _};
 use serde_json::{Value, json};
@@ -67,9 +71,11 @@ pub struct Plan<'a> {
     pub fingerprint: &'a str,
     /// How many workers and handlers; without a number that is left to somebody else.
     pub replicas: [Option<i32>; 2],
+    /// Where the operator runs, which asks pods for their metrics.
+    pub operator_namespace: &'a str,
 }
 
-/// All objects, in the order they are applied in: what Deployments need comes before them.
+/// All objects but the exposure, in the order they are applied in: what Deployments need comes before them.
 #[must_use]
 pub fn objects(plan: &Plan<'_>) -> Vec<Desired> {
     let both = [Component::Worker, Component::Handler];
@@ -77,8 +83,34 @@ pub fn objects(plan: &Plan<'_>) -> Vec<Desired> {
     objects.extend(both.map(|component| service_account::build(plan, component)));
     objects.extend(both.map(|component| service::build(plan, component)));
     objects.extend(both.map(|component| disruption_budget::build(plan, component)));
+    objects.extend(
+        both.into_iter()
+            .filter_map(|component| network_policy::build(plan, component)),
+    );
     objects.extend(both.map(|component| deployment::build(plan, component)));
     objects
+}
+
+/// Kinds and names of objects that other specs ask for, and this one does not.
+pub(super) fn unwanted(plan: &Plan<'_>) -> Vec<(ApiResource, String)> {
+    let name = |component: Component| component.name(&plan.valid.name);
+    let policy = ApiResource::erase::<NetworkPolicy>(&());
+    let mut kinds = vec![
+        (policy.clone(), name(Component::Worker)),
+        (policy, name(Component::Handler)),
+        (ApiResource::erase::<Ingress>(&()), name(Component::Handler)),
+        (exposure::route(), name(Component::Handler)),
+    ];
+    let wanted: Vec<_> = objects(plan)
+        .into_iter()
+        .chain(exposure::build(plan))
+        .collect();
+    kinds.retain(|(resource, name)| {
+        !wanted
+            .iter()
+            .any(|desired| desired.resource == *resource && desired.object.name_any() == *name)
+    });
+    kinds
 }
 
 /// Labels that never change: pods are found by them.
@@ -123,7 +155,17 @@ impl Plan<'_> {
         component: Option<Component>,
         data: Value,
     ) -> Desired {
-        let resource = ApiResource::erase::<K>(&());
+        self.object_of(ApiResource::erase::<K>(&()), name, component, data)
+    }
+
+    /// As [`Plan::object`], of a kind that has no type.
+    fn object_of(
+        &self,
+        resource: ApiResource,
+        name: &str,
+        component: Option<Component>,
+        data: Value,
+    ) -> Desired {
         let mut object = DynamicObject::new(name, &resource)
             .within(&self.valid.namespace)
             .data(data);
@@ -153,6 +195,7 @@ mod tests {
             image: "clickstream:1",
             fingerprint,
             replicas: [Some(2), None],
+            operator_namespace: "clickstream",
         })
     }
 
@@ -192,6 +235,62 @@ mod tests {
             pods(json!({"maskedFields": ["card"]}), "a"),
             "another setting"
         );
+    }
+
+    #[test]
+    fn what_only_some_pipelines_ask_for() {
+        let pods = json!({
+            "labels": {"team": "shop"},
+            "annotations": {"example.com/a": "b"},
+            "nodeSelector": {"pool": "streams"},
+            "tolerations": [{"operator": "Exists"}],
+            "affinity": {"nodeAffinity": {}},
+            "topologySpreadConstraints": [{"topologyKey": "zone"}],
+            "priorityClassName": "high",
+            "imagePullSecrets": [{"name": "registry"}],
+        });
+        let ways = [
+            json!({"ingress": {"host": "a.example.com", "className": "public", "tlsSecretName": "cert", "annotations": {"example.com/c": "d"}}}),
+            json!({"gateway": {"parentRefs": [{"name": "public"}], "hostnames": ["a.example.com"]}}),
+        ];
+        let mut rendered = Vec::new();
+        for exposure in ways {
+            let pipeline = pipeline(json!({
+                "handler": {"exposure": exposure},
+                "networkPolicy": {"monitoringNamespaces": ["monitoring"]},
+                "podTemplateOverrides": pods,
+            }));
+            let valid = validate(&pipeline).unwrap();
+            let plan = Plan {
+                pipeline: &pipeline,
+                valid: &valid,
+                image: "clickstream:1",
+                fingerprint: "f",
+                replicas: [Some(2), None],
+                operator_namespace: "clickstream",
+            };
+            let exposed = exposure::build(&plan).unwrap();
+            assert!(
+                unwanted(&plan)
+                    .iter()
+                    .all(|(kind, _)| *kind != exposed.resource)
+            );
+            assert_eq!(unwanted(&plan).len(), 1, "the other way");
+            rendered.push(exposed);
+            if rendered.len() == 1 {
+                let all = objects(&plan).into_iter();
+                rendered.extend(all.filter(|desired| {
+                    desired.resource.kind == "NetworkPolicy"
+                        || desired.object.name_any() == "shop-worker"
+                            && desired.resource.kind == "Deployment"
+                }));
+            }
+        }
+        let rendered: Vec<String> = rendered
+            .iter()
+            .map(|desired| serde_yaml::to_string(&desired.object).unwrap())
+            .collect();
+        insta::assert_snapshot!(rendered.join("---\n"));
     }
 
     #[test]
