@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use clickstream_testkit::viewer::Log;
+use clickstream_testkit::viewer::{Log, Viewer};
 
 /// How a viewer's events differ from those it should have seen.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,13 +53,36 @@ impl Difference {
     pub fn is_none(&self) -> bool {
         self.missing.is_empty() && self.twice.is_empty() && self.foreign.is_empty()
     }
+}
 
-    /// # Errors
-    /// When there is a difference: what it is.
-    pub fn require_none(&self, viewer: &str) -> Result<()> {
-        ensure!(self.is_none(), "{viewer}: {self}");
-        Ok(())
-    }
+/// Compares a viewer's events with the ids it should have seen once each, and prints how they differ.
+///
+/// # Errors
+/// When they do.
+pub fn seen_once<I: IntoIterator<Item = String>>(viewer: &Viewer, expected: I) -> Result<()> {
+    let (name, difference) = (viewer.name(), Difference::between(expected, &viewer.log())?);
+    println!("{name}: {difference}");
+    ensure!(difference.is_none(), "{name}: {difference}");
+    Ok(())
+}
+
+/// [`seen_once`] as soon as the viewer's account says that it has all, of `scanned` events.
+///
+/// # Errors
+/// When it does not say so within `limit`, or its events differ.
+pub async fn account_is_complete(
+    viewer: &Viewer,
+    scanned: usize,
+    expected: &[String],
+    limit: Duration,
+) -> Result<()> {
+    let complete = |log: &Log| {
+        log.progress("/scanned") == scanned as u64
+            && log.progress("/delivered") == expected.len() as u64
+            && log.events.len() == expected.len()
+    };
+    viewer.until("all to be delivered", limit, complete).await?;
+    seen_once(viewer, expected.iter().cloned())
 }
 
 impl fmt::Display for Difference {
@@ -109,6 +133,6 @@ mod tests {
             found.to_string(),
             "3 expected, 1 missing, 1 twice, 1 foreign; missing: c; twice: b; foreign: x"
         );
-        assert!(found.require_none("v").is_err());
+        assert!(!found.is_none());
     }
 }

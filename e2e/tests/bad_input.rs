@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clickstream_e2e::compare::Difference;
+use clickstream_e2e::compare::seen_once;
 use clickstream_e2e::load::Load;
 use clickstream_e2e::pipeline::{Pipeline, Setup};
 use clickstream_e2e::{SOON, alone, until};
@@ -51,10 +51,7 @@ async fn nobody_lost_anything(
                 log.events.len() as u64 >= LOAD.total()
             })
             .await?;
-        let difference =
-            Difference::between((0..LOAD.total()).map(Load::event_id), &witness.log())?;
-        println!("witness {}: {difference}", witness.name());
-        difference.require_none(witness.name())?;
+        seen_once(witness, (0..LOAD.total()).map(Load::event_id))?;
     }
     Ok(())
 }

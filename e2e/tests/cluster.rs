@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clickstream_e2e::compare::Difference;
+use clickstream_e2e::compare::account_is_complete;
 use clickstream_e2e::dataset::{self, Row};
 use clickstream_e2e::pipeline::script;
 use clickstream_e2e::release::{OPERATIONS, ROLLOUT, Release};
@@ -54,17 +54,7 @@ impl Expected {
 
     /// Waits until the viewer's account is complete, and compares.
     async fn seen_by(&self, viewer: &Viewer, events: &[String]) -> Result<()> {
-        let complete = |log: &Log| {
-            log.progress("/scanned") == self.all.len() as u64
-                && log.progress("/delivered") == events.len() as u64
-                && log.events.len() == events.len()
-        };
-        viewer
-            .until("all to be delivered", WHOLE_SET, complete)
-            .await?;
-        let difference = Difference::between(events.iter().cloned(), &viewer.log())?;
-        println!("{}: {difference}", viewer.name());
-        difference.require_none(viewer.name())
+        account_is_complete(viewer, self.all.len(), events, WHOLE_SET).await
     }
 }
 

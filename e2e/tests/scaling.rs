@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use clickstream_e2e::compare::Difference;
+use clickstream_e2e::compare::account_is_complete;
 use clickstream_e2e::release::{OPERATIONS, Pod, Release};
 use clickstream_e2e::{SOON, dataset, until};
 use clickstream_testkit::process::{Process, Signal, built, http};
@@ -70,7 +70,8 @@ async fn sockets_bring_a_handler_once_metrics_can_be_had_and_no_viewer_loses_an_
 
     sockets_bring_a_handler(&release)?;
     some_was_shown_through_a_forwarded_port(tail)?;
-    everything_was_seen_once(everything, stopped(load)?).await
+    let sent = stopped(load)?;
+    account_is_complete(everything, sent.len(), &sent, CHANGE).await
 }
 
 /// One of everything, and others that nothing is for, all at the only handler.
@@ -198,18 +199,4 @@ fn stopped(mut load: Process) -> Result<Vec<String>> {
     let round = dataset::rows()?.len() as u64;
     let id = |n| format!("{}-{}", n / round, n % round);
     Ok((0..sent).map(id).collect())
-}
-
-async fn everything_was_seen_once(everything: &Viewer, expected: Vec<String>) -> Result<()> {
-    let complete = |log: &Log| {
-        log.progress("/scanned") == expected.len() as u64
-            && log.progress("/delivered") == expected.len() as u64
-            && log.events.len() == expected.len()
-    };
-    everything
-        .until("all to be delivered", CHANGE, complete)
-        .await?;
-    let difference = Difference::between(expected.iter().cloned(), &everything.log())?;
-    println!("{}: {difference}", everything.name());
-    difference.require_none(everything.name())
 }

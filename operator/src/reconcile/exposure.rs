@@ -7,7 +7,7 @@ use kube::core::DynamicObject;
 use tracing::info;
 
 use super::build::{Plan, exposure};
-use super::status::Conditions;
+use super::status::{self, Conditions};
 use super::{Context, apply, chain};
 
 /// Applies what the spec asks for, if it does, and says how that went.
@@ -36,7 +36,7 @@ pub(super) async fn settle(
             let words = "the cluster does not know HTTPRoute of gateway.networking.k8s.io/v1: install the Gateway API, or use `ingress`";
             (State::False, Reason::GatewayApiMissing, words.to_owned())
         }
-        Err(err @ kube::Error::Api(_)) => {
+        Err(err @ kube::Error::Api(_)) if !status::passes(&err) => {
             let words = format!("{what} is refused: {}", chain(&err));
             (State::False, Reason::ApplyFailed, words)
         }
