@@ -288,7 +288,7 @@ impl Pipeline {
 /// Runs `command` in `folder` of this repository to its end and prints what it printed; `logs` keeps that.
 ///
 /// # Errors
-/// When it fails or takes longer than `limit`.
+/// When it fails, with the last of what it printed, or takes longer than `limit`.
 pub async fn script(
     mut command: Command,
     folder: &str,
@@ -308,7 +308,8 @@ pub async fn script(
     let status = script.wait(SOON)?;
     ensure!(
         status.success(),
-        "`{name}` in `{folder}` ended with {status}"
+        "`{name}` in `{folder}` ended with {status}: {}",
+        script.log_tail(10)
     );
     Ok(())
 }

@@ -6,6 +6,8 @@ const seconds = Number(process.env["CLICKSTREAM_BACKGROUND_SECONDS"] ?? "8");
 
 test("a tab that was in the background is right on return", async ({ clickstream, page }) => {
   test.setTimeout((seconds + 90) * 1_000);
+  let connections = 0;
+  page.on("websocket", () => (connections += 1));
   await withBackground(page);
   await clickstream.open("?event-types=search,catalog,home&rate=0");
   await expect.poll(() => clickstream.counter("shown")).toBeGreaterThan(10);
@@ -25,7 +27,7 @@ test("a tab that was in the background is right on return", async ({ clickstream
   await clickstream.button("Stop").click();
   const [matched, shown, leftOut] = [await clickstream.counter("matched"), await clickstream.counter("shown"), await clickstream.counter("left-out")];
   expect(shown + leftOut).toBe(matched);
-  expect(await page.getByText("Live again").count()).toBe(0);
+  expect(connections).toBe(1);
 });
 
 /**
