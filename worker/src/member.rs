@@ -63,6 +63,8 @@ pub(crate) struct Member {
     commit_at: Instant,
     commit_again_at: Instant,
     take_over_at: Instant,
+    /// Since when it has not waited, but for what is counted already.
+    busy_since: Instant,
 }
 
 impl Member {
@@ -101,6 +103,7 @@ impl Member {
             commit_at: now,
             commit_again_at: now + COMMIT_AGAIN_EVERY,
             take_over_at: now,
+            busy_since: now,
         })
     }
 
@@ -109,7 +112,6 @@ impl Member {
     /// # Errors
     /// When the consumer cannot go on.
     pub(crate) fn run(mut self) -> anyhow::Result<()> {
-        let mut busy_since = Instant::now();
         while !self.shared.cancel.is_cancelled() {
             let mut idle = false;
             for _ in 0..BURST {
@@ -120,14 +122,13 @@ impl Member {
             }
             self.chores();
             let now = Instant::now();
-            if idle || now - busy_since > BOUNDARY_EVERY {
-                let busy = now - busy_since;
+            if idle || now - self.busy_since > BOUNDARY_EVERY {
+                let busy = now - self.busy_since;
                 self.shared.metrics.busy.inc_by(busy.as_secs_f64());
-                busy_since = now;
+                self.busy_since = now;
             }
             if idle {
                 self.poll(IDLE)?;
-                busy_since = Instant::now();
             }
         }
         self.end();
@@ -137,6 +138,9 @@ impl Member {
     /// Whether there was a record.
     fn poll(&mut self, limit: Duration) -> anyhow::Result<bool> {
         let polled = self.consumer.poll(limit);
+        if !limit.is_zero() {
+            self.busy_since = Instant::now();
+        }
         let had_record = match polled {
             Some(Ok(record)) => {
                 self.reader.record(&record);

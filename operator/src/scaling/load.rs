@@ -8,13 +8,15 @@ const RESTART: f64 = 3.0;
 const STUCK_RECORDS: f64 = 100.0;
 /// Seconds for which nothing is read before a partition counts as stuck.
 const STUCK_SECONDS: f64 = 5.0;
+/// Seconds of reading that a backlog takes from which on a worker is behind, if it does not become less.
+const BEHIND_SECONDS: f64 = 5.0;
 
 /// What one worker says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Worker {
     /// Read since it started.
     pub records: f64,
-    /// Seconds in which its threads did not wait for records.
+    /// Seconds in which its threads did not wait for records, as they see it.
     pub busy: f64,
     /// Threads that read.
     pub consumers: f64,
@@ -53,7 +55,7 @@ pub struct Load {
     pub rate: Option<f64>,
     /// Threads of a worker that have a partition, on average.
     pub threads: f64,
-    /// Share of the time in which these did not wait.
+    /// Share of the time in which these did not wait; all of it for a worker whose backlog does not become less.
     pub utilization: f64,
 }
 
@@ -71,13 +73,14 @@ pub fn measure(before: &Sample, after: &Sample, partitions: usize) -> Option<Loa
             return None;
         }
         records += now.records - then.records;
-        busy += now.busy - then.busy;
-        threads += now.consumers.min(now.partitions.len() as f64);
+        let reading = now.consumers.min(now.partitions.len() as f64);
+        threads += reading;
+        let (mut backlog, mut former_backlog, mut flow) = (0.0, 0.0, 0.0);
         for ((next, lag), (former_next, former_lag)) in
             now.partitions.values().zip(then.partitions.values())
         {
             let read = (next - former_next).max(0.0);
-            list.push(Partition {
+            let partition = Partition {
                 lag: *lag,
                 arrived: (next + lag - former_next - former_lag).max(0.0) / seconds,
                 read: read / seconds,
@@ -85,8 +88,22 @@ pub fn measure(before: &Sample, after: &Sample, partitions: usize) -> Option<Loa
                     && *lag >= STUCK_RECORDS
                     && *former_lag >= STUCK_RECORDS
                     && seconds >= STUCK_SECONDS,
-            });
+            };
+            if !partition.stuck {
+                backlog += lag;
+                former_backlog += former_lag;
+                flow += partition.read;
+            }
+            list.push(partition);
         }
+        // A thread sees neither the client's threads that fetch for it nor a processor that is withheld: it waits.
+        let behind =
+            former_backlog >= STUCK_RECORDS.max(flow * BEHIND_SECONDS) && backlog >= former_backlog;
+        busy += if behind {
+            seconds * reading
+        } else {
+            now.busy - then.busy
+        };
     }
     if list.len() != partitions {
         return None;
@@ -229,6 +246,25 @@ mod tests {
             &[("a", worker(1.0, 0.1, &[(0, 100.0, 0.0), (1, 5.0, 500.0)]))],
         );
         assert_eq!(measure(&before, &restarted, 2), None);
+    }
+
+    #[test]
+    fn worker_that_does_not_get_rid_of_its_backlog_is_busy_whatever_it_says() {
+        let after = |lag: f64| {
+            let before = sample(0.0, &[("a", worker(0.0, 0.0, &[(0, 0.0, 5_000.0)]))]);
+            let after = sample(10.0, &[("a", worker(10_000.0, 0.1, &[(0, 10_000.0, lag)]))]);
+            measure(&before, &after, 1).unwrap()
+        };
+        let behind = after(5_000.0);
+        assert_eq!((behind.utilization, behind.rate), (1.0, Some(1_000.0)));
+        assert_eq!(after(4_999.0).utilization, 0.01, "it catches up");
+        let before = sample(0.0, &[("a", worker(0.0, 0.0, &[(0, 0.0, 4_999.0)]))]);
+        let end = sample(
+            10.0,
+            &[("a", worker(10_000.0, 0.1, &[(0, 10_000.0, 9_000.0)]))],
+        );
+        let short = measure(&before, &end, 1).unwrap();
+        assert_eq!(short.utilization, 0.01, "on their way");
     }
 
     #[test]
