@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::builder::NonEmptyStringValueParser;
+use clickstream_settings::key_value;
 use clickstream_telemetry::shutdown_signal;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::dataset;
-use crate::kafka::{Cluster, Sender, parse_setting};
+use crate::kafka::{Cluster, Sender};
 use crate::ndjson::Lines;
 
 /// Longest line of a file, in bytes: far above what brokers accept.
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     brokers: String,
     /// Setting of the Kafka client (librdkafka), as key=value; may be repeated
     #[arg(long, value_name = "KEY=VALUE", env = "KAFKA_CONFIG", hide_env_values = true,
-          value_delimiter = '\n', value_parser = parse_setting)]
+          value_delimiter = '\n', value_parser = key_value)]
     kafka_config: Vec<(String, String)>,
     /// Topic to send to
     #[arg(long)]

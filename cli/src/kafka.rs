@@ -46,16 +46,6 @@ impl Cluster {
     }
 }
 
-/// Parses `key=value`.
-pub(crate) fn parse_setting(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(String::from(
-            "write it as `key=value`, for example `security.protocol=ssl`",
-        )),
-    }
-}
-
 /// Sends events to one topic, each exactly once into its partition's log, and counts what the
 /// brokers acknowledged.
 pub(crate) struct Sender {
@@ -217,19 +207,4 @@ async fn create_topic(cluster: &Cluster, topic: &str, partitions: i32) -> anyhow
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_setting_is_a_key_and_a_value_that_may_hold_more_equals_signs() {
-        assert_eq!(
-            parse_setting("sasl.password=a=b"),
-            Ok((String::from("sasl.password"), String::from("a=b")))
-        );
-        assert!(parse_setting("acks").is_err());
-        assert!(parse_setting("=1").is_err());
-    }
 }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use clickstream_engine::FieldPath;
-use rdkafka::ClientConfig;
+use clickstream_settings::{Pipeline, address, topic};
 
 use crate::{Config, http::origin::Origins, live};
 
@@ -16,45 +15,16 @@ use crate::{Config, http::origin::Origins, live};
 #[derive(Debug, Clone, Parser)]
 #[command(name = "clickstream-handler", version)]
 pub struct Args {
-    /// Kafka brokers to start from: HOST:PORT, several separated by commas
-    #[arg(long, env, value_parser = brokers)]
-    pub brokers: String,
-
-    /// A setting of librdkafka, such as `security.protocol=sasl_ssl`; may be repeated
-    #[arg(long, env, hide_env_values = true, value_name = "KEY=VALUE", value_delimiter = '\n', value_parser = key_value)]
-    pub kafka_config: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) pipeline: Pipeline,
 
     /// A topic that holds the pipeline's events; may be repeated. The handler only shows the names
     #[arg(long, env, value_name = "TOPIC", value_delimiter = '\n', value_parser = topic)]
     pub source_topic: Vec<String>,
 
-    /// The topic on which workers send matches [default: clickstream-PIPELINE, with `.` for `/`]
-    #[arg(long, env, value_name = "TOPIC", value_parser = topic)]
-    pub filtered_topic: Option<String>,
-
-    /// The pipeline's name, on Kubernetes NAMESPACE/NAME; the same for its workers and handlers
-    #[arg(long, env, value_name = "NAME", default_value = "default", value_parser = pipeline)]
-    pub pipeline: String,
-
-    /// The PostgreSQL database that holds the queries: postgres://USER:PASSWORD@HOST/DATABASE
-    #[arg(long, env, hide_env_values = true, value_name = "URL")]
-    pub database_url: String,
-
-    /// Bring the database's schema up to date at start
-    #[arg(long, env)]
-    pub migrate: bool,
-
     /// Where to listen: HOST:PORT; 0.0.0.0:8080 for all interfaces
     #[arg(long, env, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     pub http_addr: String,
-
-    /// The field that holds an event's type: a dotted path
-    #[arg(long, env, value_name = "PATH", default_value = "type", value_parser = path)]
-    pub event_type_field: FieldPath,
-
-    /// The field that says whose event it is: a dotted path
-    #[arg(long, env, value_name = "PATH", default_value = "user_id", value_parser = path)]
-    pub user_field: FieldPath,
 
     /// Another site whose pages may connect, such as `https://app.example.com`; may be repeated. Pages that this
     /// handler serves, and programs that are no page, always may
@@ -83,104 +53,23 @@ impl Args {
         let invalid = |message: String| Self::command().error(ErrorKind::ValueValidation, message);
         let origins = Origins::parse(self.allowed_origins.iter().map(String::as_str))
             .map_err(|message| invalid(format!("--allowed-origins: {message}")))?;
-        let mut kafka = ClientConfig::new();
-        for (key, value) in &self.kafka_config {
-            kafka.set(key, value);
-        }
-        kafka.set("bootstrap.servers", &self.brokers);
+        let mut kafka = self.pipeline.kafka().map_err(invalid)?;
         kafka.set("client.id", "clickstream-handler");
-        // Only the key is shown: the value may be a secret.
-        kafka.create_native_config().map_err(|err| match err {
-            rdkafka::error::KafkaError::ClientConfig(_, reason, key, _) => invalid(format!(
-                "--kafka-config: `{key}` is refused by librdkafka: {reason}"
-            )),
-            err => invalid(format!("--kafka-config: {err}")),
-        })?;
-        let filtered_topic = match &self.filtered_topic {
-            Some(topic) => topic.clone(),
-            None => topic(&format!("clickstream-{}", self.pipeline.replace('/', "."))).map_err(
-                |_| {
-                    invalid(
-                        "--pipeline: the name makes no topic name: set --filtered-topic".to_owned(),
-                    )
-                },
-            )?,
-        };
+        let filtered_topic = self.pipeline.filtered_topic().map_err(invalid)?;
         Ok(Config {
             live: live::Settings {
                 kafka,
                 filtered_topic,
-                event_type_field: self.event_type_field.clone(),
+                event_type_field: self.pipeline.event_type_field.clone(),
                 subscription_ttl: self.subscription_ttl,
                 lease: self.lease,
                 resume_window: self.resume_window,
             },
             source_topics: self.source_topic.clone(),
-            user_field: self.user_field.clone(),
+            user_field: self.pipeline.user_field.clone(),
             origins,
         })
     }
-}
-
-fn brokers(value: &str) -> Result<String, String> {
-    if value
-        .split(',')
-        .all(|broker| address(broker.trim()).is_ok())
-    {
-        Ok(value.to_owned())
-    } else {
-        Err(
-            "write HOST:PORT, several separated by commas, such as `kafka-1:9092,kafka-2:9092`"
-                .to_owned(),
-        )
-    }
-}
-
-fn address(value: &str) -> Result<String, String> {
-    let port = value.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    match port.and_then(|(_, port)| port.parse::<u16>().ok()) {
-        Some(_) => Ok(value.to_owned()),
-        None => Err("write HOST:PORT, such as `0.0.0.0:8080`".to_owned()),
-    }
-}
-
-fn key_value(value: &str) -> Result<(String, String), String> {
-    match value.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => {
-            Ok((key.trim().to_owned(), value.to_owned()))
-        }
-        _ => Err("write KEY=VALUE, such as `security.protocol=sasl_ssl`".to_owned()),
-    }
-}
-
-fn topic(value: &str) -> Result<String, String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if (1..=249).contains(&value.len()) && value.chars().all(fits) && value != "." && value != ".."
-    {
-        Ok(value.to_owned())
-    } else {
-        Err("a topic's name is 1 to 249 letters, digits, `.`, `_` and `-`".to_owned())
-    }
-}
-
-fn pipeline(value: &str) -> Result<String, String> {
-    if value.is_empty() || value.len() > 256 || value.chars().any(char::is_control) {
-        return Err(
-            "write a name of 1 to 256 characters, such as `shop` or `team/shop`".to_owned(),
-        );
-    }
-    Ok(value.to_owned())
-}
-
-fn path(value: &str) -> Result<FieldPath, String> {
-    let path = FieldPath::parse(value);
-    path.map_err(|err| {
-        format!(
-            "{}: write a dotted path, such as `user.id`\n{}",
-            err.message,
-            err.caret()
-        )
-    })
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

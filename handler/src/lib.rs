@@ -14,7 +14,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use clap::Parser as _;
 use clickstream_engine::FieldPath;
-use clickstream_registry::{Category, PostgresRegistry, Registry};
+use clickstream_registry::{Category, Registry};
 use clickstream_telemetry::{Health, Waiting};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -179,23 +179,20 @@ pub fn main() -> ExitCode {
 
 async fn serve(args: args::Args, config: Config) -> anyhow::Result<()> {
     let cancel = clickstream_telemetry::shutdown_signal().context("listening for signals")?;
-    let registry = PostgresRegistry::new(&args.database_url, &args.pipeline, "clickstream-handler")
+    let registry = args
+        .pipeline
+        .registry("clickstream-handler")
         .context("reading --database-url and --pipeline")?;
-    let registry = Arc::new(registry);
     let listener = clickstream_telemetry::listen(&args.http_addr).await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         address = %listener.local_addr()?,
-        pipeline = args.pipeline,
+        pipeline = args.pipeline.pipeline,
         filtered_topic = config.live.filtered_topic,
-        brokers = args.brokers,
+        brokers = args.pipeline.brokers,
         "starting"
     );
-    let migrated = async {
-        if args.migrate {
-            migrate(&registry).await;
-        }
-    };
+    let migrated = args.pipeline.migrate(&registry);
     let handler = run(
         config,
         Arc::clone(&registry) as Arc<dyn Registry>,
@@ -204,20 +201,4 @@ async fn serve(args: args::Args, config: Config) -> anyhow::Result<()> {
     );
     let (_, outcome) = tokio::join!(cancel.run_until_cancelled(migrated), handler);
     outcome
-}
-
-/// Applies migrations, as soon as the database is there.
-async fn migrate(registry: &PostgresRegistry) {
-    loop {
-        match registry.migrate().await {
-            Ok(()) => return info!("the database's schema is up to date"),
-            Err(err) if err.category() == Category::Unavailable => {
-                warn!(error = %live::chain(&err), "the schema cannot be brought up to date yet");
-            }
-            Err(err) => {
-                return error!(error = %live::chain(&err), "the schema cannot be brought up to date");
-            }
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
 }

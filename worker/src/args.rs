@@ -3,8 +3,7 @@
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 use clickstream_engine::{FieldPath, Mask};
-use rdkafka::ClientConfig;
-use rdkafka::error::KafkaError;
+use clickstream_settings::{Pipeline, address, path, topic};
 
 use crate::Config;
 
@@ -33,31 +32,17 @@ const OWN_SETTINGS: [&str; 14] = [
 #[derive(Debug, Clone, Parser)]
 #[command(name = "clickstream-worker", version)]
 pub struct Args {
-    /// Kafka brokers to start from: HOST:PORT, several separated by commas
-    #[arg(long, env, value_parser = brokers)]
-    pub brokers: String,
-
-    /// A setting of librdkafka, such as `security.protocol=sasl_ssl`; may be repeated. Those that the worker's promises
-    /// rest on are refused
-    #[arg(long, env, hide_env_values = true, value_name = "KEY=VALUE", value_delimiter = '\n', value_parser = key_value)]
-    pub kafka_config: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) pipeline: Pipeline,
 
     /// A topic that holds the pipeline's events: JSON objects; may be repeated
     #[arg(long, env, value_name = "TOPIC", value_delimiter = '\n', value_parser = topic, required = true)]
     pub source_topic: Vec<String>,
 
-    /// The topic to write matches to [default: clickstream-PIPELINE, with `.` for `/`]
-    #[arg(long, env, value_name = "TOPIC", value_parser = topic)]
-    pub filtered_topic: Option<String>,
-
     /// Create the filtered topic with this many partitions (1 to 1024) if it is missing: matches are kept for an hour,
     /// with the brokers' default replication
     #[arg(long, env, value_name = "PARTITIONS", value_parser = clap::value_parser!(i32).range(1..=1024))]
     pub create_filtered_topic: Option<i32>,
-
-    /// The pipeline's name, on Kubernetes NAMESPACE/NAME; the same for its workers and handlers
-    #[arg(long, env, value_name = "NAME", default_value = "default", value_parser = pipeline)]
-    pub pipeline: String,
 
     /// The consumer group, the same for all workers of the pipeline
     /// [default: clickstream-worker-PIPELINE, with `.` for `/`]
@@ -69,26 +54,9 @@ pub struct Args {
     #[arg(long, env, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub consumers: Option<u16>,
 
-    /// The PostgreSQL database that holds the queries: postgres://USER:PASSWORD@HOST/DATABASE
-    #[arg(long, env, hide_env_values = true, value_name = "URL")]
-    pub database_url: String,
-
-    /// Bring the database's schema up to date at start
-    #[arg(long, env)]
-    pub migrate: bool,
-
     /// Where to serve /healthz, /readyz and /metrics: HOST:PORT; 0.0.0.0:8080 for all interfaces
     #[arg(long, env, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     pub http_addr: String,
-
-    /// The field that holds an event's type: a dotted path
-    #[arg(long, env, value_name = "PATH", default_value = "type", value_parser = path)]
-    pub event_type_field: FieldPath,
-
-    /// The field that says whose event it is: a dotted path. Used by handlers; checked here so that both can be given
-    /// the same settings
-    #[arg(long, env, value_name = "PATH", default_value = "user_id", value_parser = path)]
-    pub user_field: FieldPath,
 
     /// A field that nobody may see: a dotted path; may be repeated. It is removed from events before filters, viewers
     /// and the catalogue of fields get them
@@ -116,30 +84,14 @@ impl Args {
     /// What is wrong and what to write instead, in clap's form.
     pub fn config(&self) -> Result<Config, clap::Error> {
         let invalid = |message: String| Self::command().error(ErrorKind::ValueValidation, message);
-        let mut kafka = ClientConfig::new();
-        for (key, value) in &self.kafka_config {
-            if OWN_SETTINGS.contains(&key.as_str()) {
-                return Err(invalid(format!(
-                    "--kafka-config: leave out `{key}`: the worker sets it itself"
-                )));
-            }
-            kafka.set(key, value);
+        let mut given = self.pipeline.kafka_config.iter();
+        if let Some((key, _)) = given.find(|(key, _)| OWN_SETTINGS.contains(&key.as_str())) {
+            return Err(invalid(format!(
+                "--kafka-config: leave out `{key}`: the worker sets it itself"
+            )));
         }
-        kafka.set("bootstrap.servers", &self.brokers);
-        // Only the key is shown: the value may be a secret.
-        kafka.create_native_config().map_err(|err| match err {
-            KafkaError::ClientConfig(_, reason, key, _) => invalid(format!(
-                "--kafka-config: `{key}` is refused by librdkafka: {reason}"
-            )),
-            err => invalid(format!("--kafka-config: {err}")),
-        })?;
-        let name = self.pipeline.replace('/', ".");
-        let filtered_topic = match &self.filtered_topic {
-            Some(topic) => topic.clone(),
-            None => topic(&format!("clickstream-{name}")).map_err(|_| {
-                invalid("--pipeline: the name makes no topic name: set --filtered-topic".to_owned())
-            })?,
-        };
+        let kafka = self.pipeline.kafka().map_err(invalid)?;
+        let filtered_topic = self.pipeline.filtered_topic().map_err(invalid)?;
         if self.source_topic.contains(&filtered_topic) {
             return Err(invalid(format!(
                 "--source-topic: `{filtered_topic}` is the filtered topic: matches would be matched again; \
@@ -160,55 +112,14 @@ impl Args {
             group: self
                 .group
                 .clone()
-                .unwrap_or_else(|| format!("clickstream-worker-{name}")),
+                .unwrap_or_else(|| format!("clickstream-worker-{}", self.pipeline.dotted_name())),
             consumers: self
                 .consumers
                 .map_or_else(Config::default_consumers, usize::from),
-            event_type_field: self.event_type_field.clone(),
+            event_type_field: self.pipeline.event_type_field.clone(),
             mask,
             engine: self.engine,
         })
-    }
-}
-
-fn brokers(value: &str) -> Result<String, String> {
-    if value
-        .split(',')
-        .all(|broker| address(broker.trim()).is_ok())
-    {
-        Ok(value.to_owned())
-    } else {
-        Err(
-            "write HOST:PORT, several separated by commas, such as `kafka-1:9092,kafka-2:9092`"
-                .to_owned(),
-        )
-    }
-}
-
-fn address(value: &str) -> Result<String, String> {
-    let port = value.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    match port.and_then(|(_, port)| port.parse::<u16>().ok()) {
-        Some(_) => Ok(value.to_owned()),
-        None => Err("write HOST:PORT, such as `0.0.0.0:8080`".to_owned()),
-    }
-}
-
-fn key_value(value: &str) -> Result<(String, String), String> {
-    match value.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => {
-            Ok((key.trim().to_owned(), value.to_owned()))
-        }
-        _ => Err("write KEY=VALUE, such as `security.protocol=sasl_ssl`".to_owned()),
-    }
-}
-
-fn topic(value: &str) -> Result<String, String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if (1..=249).contains(&value.len()) && value.chars().all(fits) && value != "." && value != ".."
-    {
-        Ok(value.to_owned())
-    } else {
-        Err("a topic's name is 1 to 249 letters, digits, `.`, `_` and `-`".to_owned())
     }
 }
 
@@ -219,25 +130,6 @@ fn group(value: &str) -> Result<String, String> {
         );
     }
     Ok(value.to_owned())
-}
-
-fn pipeline(value: &str) -> Result<String, String> {
-    if value.is_empty() || value.len() > 256 || value.chars().any(char::is_control) {
-        return Err(
-            "write a name of 1 to 256 characters, such as `shop` or `team/shop`".to_owned(),
-        );
-    }
-    Ok(value.to_owned())
-}
-
-fn path(value: &str) -> Result<FieldPath, String> {
-    FieldPath::parse(value).map_err(|err| {
-        format!(
-            "{}: write a dotted path, such as `user.id`\n{}",
-            err.message,
-            err.caret()
-        )
-    })
 }
 
 #[cfg(test)]

@@ -40,9 +40,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context as _;
 use clap::Parser as _;
 use clickstream_engine::{FieldPath, Mask};
-use clickstream_registry::{
-    Category, Follower, FollowerOptions, PostgresRegistry, ProcessId, Registry,
-};
+use clickstream_registry::{Follower, FollowerOptions, ProcessId, Registry};
 use clickstream_telemetry::{Health, Metrics as Telemetry, Waiting};
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
@@ -362,15 +360,16 @@ pub fn main() -> ExitCode {
 
 async fn serve(args: args::Args, config: Config) -> anyhow::Result<()> {
     let cancel = clickstream_telemetry::shutdown_signal().context("listening for signals")?;
-    let registry = PostgresRegistry::new(&args.database_url, &args.pipeline, "clickstream-worker")
+    let registry = args
+        .pipeline
+        .registry("clickstream-worker")
         .context("reading --database-url and --pipeline")?;
-    let registry = Arc::new(registry);
     let listener = clickstream_telemetry::listen(&args.http_addr).await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         address = %listener.local_addr()?,
-        pipeline = args.pipeline,
-        brokers = args.brokers,
+        pipeline = args.pipeline.pipeline,
+        brokers = args.pipeline.brokers,
         source_topics = config.source_topics.join(","),
         filtered_topic = config.filtered_topic,
         group = config.group,
@@ -397,11 +396,7 @@ async fn serve(args: args::Args, config: Config) -> anyhow::Result<()> {
             );
         }
     });
-    let migrated = async {
-        if args.migrate {
-            migrate(&registry).await;
-        }
-    };
+    let migrated = args.pipeline.migrate(&registry);
     let worker = run(
         config,
         Arc::clone(&registry) as Arc<dyn Registry>,
@@ -411,26 +406,4 @@ async fn serve(args: args::Args, config: Config) -> anyhow::Result<()> {
     );
     let (_, outcome) = tokio::join!(cancel.run_until_cancelled(migrated), worker);
     outcome
-}
-
-/// Applies migrations, as soon as the database is there.
-async fn migrate(registry: &PostgresRegistry) {
-    loop {
-        match registry.migrate().await {
-            Ok(()) => return info!("the database's schema is up to date"),
-            Err(err) if err.category() == Category::Unavailable => {
-                warn!(
-                    error = &err as &dyn std::error::Error,
-                    "the schema cannot be brought up to date yet"
-                );
-            }
-            Err(err) => {
-                return error!(
-                    error = &err as &dyn std::error::Error,
-                    "the schema cannot be brought up to date"
-                );
-            }
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
 }

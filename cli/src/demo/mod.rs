@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use clap::Parser as _;
 use clickstream_registry::{MemoryRegistry, PostgresRegistry, Registry};
+use clickstream_settings::key_value;
 use clickstream_telemetry::{Health, Metrics, init_logs_at, shutdown_signal};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -21,7 +22,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::generate::{Pace, send_dataset};
-use crate::kafka::{Sender, parse_setting};
+use crate::kafka::Sender;
 use broker::Broker;
 
 /// The demo's own pipeline, so that it meddles with nothing in a real Kafka or PostgreSQL.
@@ -51,7 +52,7 @@ pub(crate) struct Args {
     brokers: Option<String>,
     /// Setting of the Kafka client (librdkafka) for real brokers, as key=value; may be repeated
     #[arg(long, value_name = "KEY=VALUE", env = "KAFKA_CONFIG", hide_env_values = true,
-          value_delimiter = '\n', value_parser = parse_setting)]
+          value_delimiter = '\n', value_parser = key_value)]
     kafka_config: Vec<(String, String)>,
     /// A real PostgreSQL, as postgres://user:password@host/database; tables are made there
     /// [default: a registry in memory]
