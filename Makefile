@@ -116,10 +116,10 @@ lint: ui ## Formatting, clippy and docs without a warning; the page's types, als
 
 ## --- More of it
 
-bench: ## Ratios and latencies on real services, with an optimised build; prints a table
+bench: ## Ratios and latencies on real services, with an optimised build; prints tables (PART)
 	@testbed/setup services
-	cargo build --locked --release -p clickstream-bench -p clickstream-worker -p clickstream-handler
-	$(CARGO_TARGET_DIR)/release/clickstream-bench
+	cargo build --locked --release -p clickstream-bench -p clickstream-worker -p clickstream-handler -p clickstream-operator
+	$(CARGO_TARGET_DIR)/release/clickstream-bench $(PART)
 
 bench-engine: ## The matching engine beside its peers, on one thread; prints tables (PART)
 	RUSTFLAGS="-C target-cpu=native" CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/bench-engine cargo run --locked --release -q -p clickstream-bench-engine -- $(PART)

@@ -1,10 +1,11 @@
 //! Prints what the whole path costs on this machine, on real Kafka and PostgreSQL. Times are printed, never judged:
 //! producer, Kafka, PostgreSQL, programs and viewers share its cores.
 //!
-//! `clickstream-bench [latency] [subscribe] [throughput]`: all three when none is named.
+//! `clickstream-bench [latency] [subscribe] [throughput] [operator]`: all four when none is named.
 
 mod latency;
 mod load;
+mod operator;
 mod subscribe;
 mod throughput;
 
@@ -43,6 +44,9 @@ async fn main() -> Result<()> {
     }
     if wants("throughput") {
         throughput::print(&services).await?;
+    }
+    if wants("operator") {
+        operator::print(&services).await?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clickstream_resources::{ClickstreamPipeline, ClickstreamQuery};
 use futures_util::future::{BoxFuture, join_all};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
@@ -156,13 +156,13 @@ fn run_pipelines(
     let controller = Controller::for_stream(own, store)
         .with_config(looks(concurrency))
         .trigger_backoff(OfEachWatch)
-        .owns_stream(owned::<Deployment>(client, namespace))
-        .owns_stream(owned::<ConfigMap>(client, namespace))
-        .owns_stream(owned::<Service>(client, namespace))
-        .owns_stream(owned::<ServiceAccount>(client, namespace))
-        .owns_stream(owned::<Ingress>(client, namespace))
-        .owns_stream(owned::<NetworkPolicy>(client, namespace))
-        .owns_stream(owned::<PodDisruptionBudget>(client, namespace))
+        .owns_stream(owned::<Deployment>(ctx, namespace))
+        .owns_stream(owned::<ConfigMap>(ctx, namespace))
+        .owns_stream(owned::<Service>(ctx, namespace))
+        .owns_stream(owned::<ServiceAccount>(ctx, namespace))
+        .owns_stream(owned::<Ingress>(ctx, namespace))
+        .owns_stream(owned::<NetworkPolicy>(ctx, namespace))
+        .owns_stream(owned::<PodDisruptionBudget>(ctx, namespace))
         .watches_stream(secrets, of_secret)
         .graceful_shutdown_on(cancel.cancelled_owned());
     let outcomes = controller.run(pipeline::reconcile, failed, Arc::clone(ctx));
@@ -234,9 +234,9 @@ fn followed<K: Custom>(
         .reflect(writer)
 }
 
-/// What happens to objects of a kind that the operator made.
+/// What happens to objects of a kind that the operator made; the context is told first.
 fn owned<K>(
-    client: &Client,
+    ctx: &Arc<Context>,
     namespace: Option<&str>,
 ) -> impl Stream<Item = watcher::Result<PartialObjectMeta<K>>> + use<K>
 where
@@ -248,8 +248,11 @@ where
         + 'static,
 {
     let made = config().labels("app.kubernetes.io/managed-by=clickstream-operator");
-    watcher(api::<PartialObjectMeta<K>>(client, namespace), made)
+    let objects = api::<PartialObjectMeta<K>>(&ctx.client, namespace);
+    let (ctx, namespace) = (Arc::clone(ctx), namespace.map(str::to_owned));
+    watcher(objects, made)
         .default_backoff()
+        .inspect_ok(move |event| ctx.owned.told(namespace.as_deref(), event))
         .touched_objects()
 }
 

@@ -10,6 +10,7 @@ pub mod controller;
 pub mod kafka;
 pub mod lease;
 pub mod metrics;
+pub mod owned;
 pub mod reconcile;
 pub mod registries;
 pub mod scaling;
@@ -89,6 +90,7 @@ pub async fn run(
         registries: registries::Registries::default(),
         admins: kafka::Admins::default(),
         scalers: scaling::Scalers::default(),
+        owned: owned::Owned::default(),
         http: http()?,
         pipelines,
         queries,

@@ -6,13 +6,18 @@ use std::time::{Duration, Instant};
 
 use clickstream_registry::{
     PostgresRegistry, Processes, QueryId, Registry, RegistryError, Served, SinkTrouble, Standing,
+    StandingChange, StandingChanged,
 };
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 /// What a registry says of its processes is asked at most so often, however many queries want to know.
 const FRESH: Duration = Duration::from_secs(1);
 /// What was written is written again after this: somebody may have emptied the database.
 const PUT_AGAIN: Duration = Duration::from_secs(300);
+
+/// Changes that one transaction takes at most: it ends well within the registry's limit for a call.
+const AT_ONCE: usize = 500;
 
 /// By the pipeline's key, `NAMESPACE/NAME`.
 #[derive(Debug, Default)]
@@ -26,6 +31,10 @@ pub struct Pipeline {
     url: String,
     /// For everything but standing queries, which go through the methods here.
     pub registry: PostgresRegistry,
+    /// Changes of standing queries that wait for the transaction before theirs.
+    waiting: Mutex<Vec<Waiting>>,
+    /// Held by whoever makes them.
+    writes: tokio::sync::Mutex<()>,
     /// Lanes that there are when no worker says how many it can write to.
     lanes: Mutex<u32>,
     seen: tokio::sync::Mutex<Option<(Instant, Arc<Seen>)>>,
@@ -43,6 +52,11 @@ pub struct Seen {
     /// What sinks refused lately.
     pub sink_troubles: Vec<SinkTrouble>,
 }
+
+/// A change, and who wants to know what came of it.
+type Waiting = (StandingChange, oneshot::Sender<Answer>);
+
+type Answer = Result<StandingChanged, Arc<RegistryError>>;
 
 #[derive(Debug)]
 struct Put {
@@ -68,6 +82,8 @@ impl Registries {
         let pipeline = Arc::new(Pipeline {
             url: url.to_owned(),
             registry: PostgresRegistry::new(url, key, "clickstream-operator")?,
+            waiting: Mutex::default(),
+            writes: tokio::sync::Mutex::default(),
             lanes: Mutex::new(0),
             seen: tokio::sync::Mutex::default(),
             put: Mutex::default(),
@@ -127,7 +143,7 @@ impl Pipeline {
         &self,
         standing: &Standing,
         seen: &Seen,
-    ) -> Result<Option<Served>, RegistryError> {
+    ) -> Result<Option<Served>, Arc<RegistryError>> {
         if let Some(put) = self.put.lock().get(&standing.uid)
             && put.standing == *standing
             && put.at.elapsed() < PUT_AGAIN
@@ -135,8 +151,14 @@ impl Pipeline {
             return Ok(put.served);
         }
         let id = self.registry.query_id(&standing.tenant, &standing.filter);
-        let lane = lane(id, self.lanes_of(seen));
-        let served = self.registry.put_standing(standing, lane).await?;
+        let change = StandingChange::Put {
+            standing: standing.clone(),
+            lane: lane(id, self.lanes_of(seen)),
+        };
+        let served = match self.change(change).await? {
+            StandingChanged::Put(served) => served,
+            StandingChanged::Removed(_) => None,
+        };
         let put = Put {
             standing: standing.clone(),
             served,
@@ -151,14 +173,63 @@ impl Pipeline {
         self.put.lock().get(uid).map(|put| put.at.elapsed())
     }
 
+    /// How many stand there.
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.put.lock().len()).unwrap_or(u32::MAX)
+    }
+
     /// Removes what a ClickstreamQuery asked for.
     ///
     /// # Errors
     /// When the registry does not answer.
-    pub async fn remove(&self, uid: &str) -> Result<bool, RegistryError> {
-        let removed = self.registry.remove_standing(uid).await?;
-        self.put.lock().remove(uid);
-        Ok(removed)
+    pub async fn remove(&self, uid: &str) -> Result<(), Arc<RegistryError>> {
+        let uid = uid.to_owned();
+        self.change(StandingChange::Remove { uid: uid.clone() })
+            .await?;
+        self.put.lock().remove(&uid);
+        Ok(())
+    }
+
+    /// Makes a change, in one transaction with all that came while another one ran: each costs its way to the disk.
+    async fn change(&self, change: StandingChange) -> Answer {
+        let (answer, mut answered) = oneshot::channel();
+        self.waiting.lock().push((change, answer));
+        loop {
+            let turn = self.writes.lock().await;
+            match answered.try_recv() {
+                Ok(answer) => return answer,
+                Err(oneshot::error::TryRecvError::Empty) => self.write().await,
+                // Whoever had taken it on was given up in the middle.
+                Err(oneshot::error::TryRecvError::Closed) => {
+                    let given_up = "the change was given up; it is made again".into();
+                    return Err(Arc::new(RegistryError::Unavailable(given_up)));
+                }
+            }
+            drop(turn);
+        }
+    }
+
+    /// Makes the first of the changes that wait.
+    async fn write(&self) {
+        let (changes, answers): (Vec<_>, Vec<_>) = {
+            let mut waiting = self.waiting.lock();
+            let first = waiting.len().min(AT_ONCE);
+            waiting.drain(..first).unzip()
+        };
+        let outcomes: Vec<Answer> = match self.registry.change_standing(&changes).await {
+            Ok(outcomes) => outcomes
+                .into_iter()
+                .map(|outcome| outcome.map_err(Arc::new))
+                .collect(),
+            Err(err) => {
+                let err = Arc::new(err);
+                answers.iter().map(|_| Err(Arc::clone(&err))).collect()
+            }
+        };
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            // Whoever asked may have been given up meanwhile.
+            let _ = answer.send(outcome);
+        }
     }
 
     /// Below this all workers can write: the smallest that one says, or the topic's partitions while none is there.

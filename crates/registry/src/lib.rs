@@ -37,6 +37,7 @@ mod postgres;
 mod presence;
 mod query;
 mod rules;
+mod standing;
 mod state;
 
 use std::time::Duration;
@@ -57,7 +58,8 @@ pub use crate::presence::{
 };
 pub use crate::query::{
     Change, Listed, MAX_FIELDS, MAX_FILTER_BYTES, MAX_NAME_BYTES, Query, Renewed, Revision, Served,
-    SinkRef, Snapshot, Standing, StandingName, StandingRef, Wanted,
+    SinkRef, Snapshot, Standing, StandingChange, StandingChanged, StandingName, StandingRef,
+    Wanted,
 };
 pub use crate::rules::RENEWALS_PER_LEASE;
 pub use crate::state::State;
@@ -125,23 +127,50 @@ pub trait Registry: Send + Sync + 'static {
     /// [`RegistryError::Unavailable`].
     async fn list(&self) -> Result<Vec<Listed>, RegistryError>;
 
-    /// Registers what a ClickstreamQuery asks for, or changes it; `lane` is used if the query is new. With another
-    /// filter it refers to another query from now on, and the former one loses its reference in the same transaction.
-    /// While it is suspended it refers to none, and the answer is `None`.
+    /// Makes changes of standing queries, in order and in one transaction. A query whose filter changes refers to another
+    /// query from then on, and the former one loses its reference at the same moment. Answers what came of each, in
+    /// order; one that is refused keeps none of the others.
     ///
     /// # Errors
-    /// [`RegistryError::Stale`] when the same uid has a later generation registered.
+    /// [`RegistryError::Unavailable`], for all. For one: [`RegistryError::Stale`] when the same uid has a later generation
+    /// registered, [`RegistryError::Invalid`].
+    async fn change_standing(
+        &self,
+        changes: &[StandingChange],
+    ) -> Result<Vec<Result<StandingChanged, RegistryError>>, RegistryError>;
+
+    /// Registers what one ClickstreamQuery asks for, or changes it; `lane` is used if the query is new. `None` while it
+    /// is suspended.
+    ///
+    /// # Errors
+    /// As for [`change_standing`](Registry::change_standing).
     async fn put_standing(
         &self,
         standing: &Standing,
         lane: u32,
-    ) -> Result<Option<Served>, RegistryError>;
+    ) -> Result<Option<Served>, RegistryError> {
+        let standing = standing.clone();
+        let change = StandingChange::Put { standing, lane };
+        match self.change_standing(&[change]).await?.pop() {
+            Some(Ok(StandingChanged::Put(served))) => Ok(served),
+            Some(Err(err)) => Err(err),
+            other => Err(RegistryError::bug(format!("a put gave {other:?}"))),
+        }
+    }
 
     /// Removes what a ClickstreamQuery (by its uid) registered; false when there was nothing.
     ///
     /// # Errors
-    /// [`RegistryError::Unavailable`].
-    async fn remove_standing(&self, uid: &str) -> Result<bool, RegistryError>;
+    /// As for [`change_standing`](Registry::change_standing).
+    async fn remove_standing(&self, uid: &str) -> Result<bool, RegistryError> {
+        let uid = uid.to_owned();
+        let change = StandingChange::Remove { uid };
+        match self.change_standing(&[change]).await?.pop() {
+            Some(Ok(StandingChanged::Removed(found))) => Ok(found),
+            Some(Err(err)) => Err(err),
+            other => Err(RegistryError::bug(format!("a removal gave {other:?}"))),
+        }
+    }
 
     /// What a ClickstreamQuery asks for; `None` when there is none of that name.
     ///

@@ -83,6 +83,32 @@ pub struct Standing {
     pub sink_topic: Option<String>,
 }
 
+/// One step of [`Registry::change_standing`](crate::Registry::change_standing).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StandingChange {
+    /// Registers what a ClickstreamQuery asks for, or changes it.
+    Put {
+        /// What it asks for.
+        standing: Standing,
+        /// Used if the query is new.
+        lane: u32,
+    },
+    /// Removes what a ClickstreamQuery registered.
+    Remove {
+        /// Its `metadata.uid`.
+        uid: String,
+    },
+}
+
+/// What came of a [`StandingChange`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandingChanged {
+    /// It refers to this query from now on; `None` while it is suspended.
+    Put(Option<Served>),
+    /// Whether there was something to remove.
+    Removed(bool),
+}
+
 /// A handler's use of one query: what all its subscriptions to it need together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {

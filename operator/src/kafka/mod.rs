@@ -25,23 +25,23 @@ pub struct Admins {
 }
 
 impl Admins {
-    /// The client for `config`. `fingerprint` tells configurations apart.
+    /// The client for `config`. `shared` tells configurations apart, and is the same for pipelines with the same one.
     ///
     /// # Errors
     /// [`AdminError::Config`].
     pub fn get(
         &self,
         key: &str,
-        fingerprint: &str,
+        shared: &str,
         config: &ClientConfig,
     ) -> Result<Arc<Admin>, AdminError> {
         let mut known = self.known.lock();
-        let same = known.values().find(|(other, _)| other == fingerprint);
+        let same = known.values().find(|(other, _)| other == shared);
         let admin = match same {
             Some((_, admin)) => Arc::clone(admin),
             None => Arc::new(Admin::new(config)?),
         };
-        known.insert(key.to_owned(), (fingerprint.to_owned(), Arc::clone(&admin)));
+        known.insert(key.to_owned(), (shared.to_owned(), Arc::clone(&admin)));
         Ok(admin)
     }
 

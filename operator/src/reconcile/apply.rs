@@ -2,10 +2,11 @@
 
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::Context;
 use super::build::{Desired, FIELD_MANAGER};
 
 /// What was applied last, so that a field that is wanted no more is noticed.
@@ -15,18 +16,17 @@ const APPLIED: &str = "clickstream.dev/applied";
 ///
 /// # Errors
 /// When the API server refuses or does not answer.
-pub async fn apply(
-    client: &Client,
-    desired: &Desired,
-) -> Result<(bool, DynamicObject), kube::Error> {
+pub async fn apply(ctx: &Context, desired: &Desired) -> Result<(bool, DynamicObject), kube::Error> {
     let mut object = desired.object.clone();
     let fingerprint = fingerprint(&object);
     object
         .annotations_mut()
         .insert(APPLIED.to_owned(), fingerprint);
     let namespace = object.namespace().unwrap_or_default();
-    let api = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &desired.resource);
-    if let Some(found) = api.get_opt(&object.name_any()).await? {
+    let api =
+        Api::<DynamicObject>::namespaced_with(ctx.client.clone(), &namespace, &desired.resource);
+    let (kind, name) = (&desired.resource.kind, object.name_any());
+    if let Some(found) = ctx.owned.get(&api, kind, &namespace, &name).await? {
         if stands(&object, &found) {
             return Ok((false, found));
         }

@@ -25,7 +25,7 @@ pub(super) async fn settle(
 ) {
     let admin = ctx
         .admins
-        .get(&valid.key, &connections.fingerprint, &connections.kafka);
+        .get(&valid.key, &connections.shared, &connections.kafka);
     let looked = match &admin {
         Ok(admin) => observe_topics(admin, valid).await,
         Err(AdminError::Config(setting, why)) => {

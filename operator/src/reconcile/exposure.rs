@@ -23,7 +23,7 @@ pub(super) async fn settle(
         return Ok(());
     };
     let what = format!("{} `{}`", desired.resource.kind, desired.object.name_any());
-    let (state, reason, words) = match apply::apply(&ctx.client, &desired).await {
+    let (state, reason, words) = match apply::apply(ctx, &desired).await {
         Ok((changed, found)) => {
             if changed {
                 info!(pipeline = plan.valid.key, object = what, "applied");

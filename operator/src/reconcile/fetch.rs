@@ -21,6 +21,8 @@ pub struct Connections {
     pub direct: String,
     /// Tells other contents of the Secrets from these, and nothing else of them.
     pub fingerprint: String,
+    /// The same for all pipelines with the same brokers and Secrets, so that they share a client. Not for others to see.
+    pub shared: String,
 }
 
 /// Names of the Secrets that a spec refers to.
@@ -130,6 +132,7 @@ pub fn connections(
     };
     Ok(Connections {
         fingerprint: fingerprint(uid, brokers, &protocol(spec), secrets),
+        shared: fingerprint("", brokers, &protocol(spec), secrets),
         kafka,
         database,
         direct,

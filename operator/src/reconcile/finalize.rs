@@ -120,7 +120,7 @@ async fn delete_topic(pipeline: &ClickstreamPipeline, ctx: &Context) -> Result<(
     let connections = connections(&valid.uid, &valid.brokers, &pipeline.spec, &secrets)?;
     let admin = ctx
         .admins
-        .get(&valid.key, &connections.fingerprint, &connections.kafka);
+        .get(&valid.key, &connections.shared, &connections.kafka);
     let admin = admin.map_err(|err| err.to_string())?;
     admin
         .delete(&valid.filtered_topic)

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::Backoff;
 use crate::kafka::Admins;
 use crate::metrics::Metrics;
+use crate::owned::Owned;
 use crate::registries::Registries;
 use crate::scaling::Scalers;
 
@@ -62,6 +63,8 @@ pub struct Context {
     pub admins: Admins,
     /// How many pods pipelines have.
     pub scalers: Scalers,
+    /// Objects of pipelines.
+    pub owned: Owned,
     /// For the metrics of pods.
     pub http: reqwest::Client,
     /// Pipelines, a store for each watched namespace.

@@ -5,6 +5,7 @@ use clickstream_resources::{
     ClickstreamPipeline, HandlerStatus, PipelineStatus, ScalingMode, WorkerStatus,
 };
 use k8s_openapi::api::apps::v1::Deployment;
+use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, ResourceExt as _};
 
 use super::Context;
@@ -18,10 +19,9 @@ pub(super) async fn observe(
     said: &mut Conditions,
     status: &mut PipelineStatus,
 ) -> Result<[Option<i32>; 2], kube::Error> {
-    let api = Api::<Deployment>::namespaced(
-        ctx.client.clone(),
-        &pipeline.namespace().unwrap_or_default(),
-    );
+    let (client, namespace) = (ctx.client.clone(), pipeline.namespace().unwrap_or_default());
+    let resource = ApiResource::erase::<Deployment>(&());
+    let api = Api::<DynamicObject>::namespaced_with(client, &namespace, &resource);
     let name = pipeline.name_any();
     let spec = &pipeline.spec;
     let mut numbers = [None, None];
@@ -29,7 +29,9 @@ pub(super) async fn observe(
         .into_iter()
         .enumerate()
     {
-        let found = api.get_opt(&component.name(&name)).await?;
+        let of = component.name(&name);
+        let found = ctx.owned.get(&api, &resource.kind, &namespace, &of).await?;
+        let found = found.map(deployment).transpose()?;
         let (kind, asked, mode) = match component {
             Component::Worker => (
                 Type::WorkersReady,
@@ -103,4 +105,9 @@ pub(super) async fn observe(
         }
     }
     Ok(numbers)
+}
+
+fn deployment(object: DynamicObject) -> Result<Deployment, kube::Error> {
+    let value = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
+    serde_json::from_value(value).map_err(kube::Error::SerdeError)
 }

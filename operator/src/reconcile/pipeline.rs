@@ -276,6 +276,7 @@ async fn advance(
             "rows of deleted queries cannot be looked for yet"
         );
     }
+    registry.registry.rest().await;
     if spec.paused || !depends.into_iter().all(|kind| said.holds(kind)) {
         return Ok(false);
     }
@@ -290,7 +291,7 @@ async fn advance(
     let mut changed = false;
     for desired in objects(&plan) {
         let what = format!("{} `{}`", desired.resource.kind, desired.object.name_any());
-        match apply::apply(&ctx.client, &desired).await {
+        match apply::apply(ctx, &desired).await {
             Ok((true, _)) => {
                 changed = true;
                 info!(pipeline = valid.key, object = what, "applied");

@@ -29,6 +29,13 @@ use crate::registries::{Pipeline, Seen};
 
 /// Rates and viewers are written at most so often.
 const TELL_EVERY: Duration = Duration::from_secs(30);
+/// Queries of a pipeline that rest are looked at so far apart, taken together: looks at thousands of them must not keep
+/// those waiting that are new.
+const REST: Duration = Duration::from_millis(10);
+/// A row that workers take up within this is told of once, when they have.
+const TAKEN_UP: Duration = Duration::from_secs(3);
+/// Between two looks at a row that workers have not taken up yet, at least.
+const TAKE_UP: Duration = Duration::from_millis(500);
 /// Conditions that `Ready` takes; the last only with a sink.
 const NEEDS: [Type; 4] = [
     Type::Accepted,
@@ -163,7 +170,7 @@ async fn look(query: &ClickstreamQuery, uid: &str, ctx: &Context) -> Result<Acti
     }
     let again = match (accepted, resolved) {
         (Ok(accepted), Ok(pipeline)) => {
-            program(
+            let again = program(
                 query,
                 &pipeline,
                 accepted,
@@ -171,8 +178,12 @@ async fn look(query: &ClickstreamQuery, uid: &str, ctx: &Context) -> Result<Acti
                 &mut said,
                 &mut status,
                 &mut known,
-            )
-            .await
+            );
+            match again.await {
+                Some(again) => again,
+                // Two writes of a status in a moment are one too many when thousands of queries come at once.
+                None => return Ok(Action::requeue(TAKE_UP)),
+            }
         }
         (Err(refusal), _) | (_, Err(refusal)) => {
             // What runs is what the spec says, and only where it may.
@@ -248,7 +259,8 @@ fn accept(spec: &ClickstreamQuerySpec) -> Result<Accepted, Refusal> {
     })
 }
 
-/// Writes the row and compares what the workers run. Answers when to look again. `known` is the status that is there.
+/// Writes the row and compares what the workers run. Answers when to look again, `None` while the row is so new that
+/// nothing is to be told yet. `known` is the status that is there.
 async fn program(
     query: &ClickstreamQuery,
     pipeline: &ClickstreamPipeline,
@@ -257,7 +269,7 @@ async fn program(
     said: &mut Conditions,
     status: &mut QueryStatus,
     known: &mut Option<QueryStatus>,
-) -> Duration {
+) -> Option<Duration> {
     let uid = &*query.uid().unwrap_or_default();
     let (namespace, name) = (query.namespace().unwrap_or_default(), query.name_any());
     status.url = Some(url(pipeline, &namespace, &name));
@@ -265,7 +277,7 @@ async fn program(
     let Some(registry) = ctx.registries.get(&key) else {
         // An operator that has just started says nothing new before it has looked at the pipeline.
         if resolved(pipeline) && said.keep_said(Type::Programmed) {
-            return ctx.backoff.failed(uid).min(Duration::from_secs(10));
+            return Some(ctx.backoff.failed(uid).min(Duration::from_secs(10)));
         }
         let words = "the pipeline's database is not known yet: see the pipeline's conditions";
         said.set(
@@ -274,7 +286,7 @@ async fn program(
             Reason::PipelineNotReady,
             words,
         );
-        return ctx.backoff.failed(uid).min(Duration::from_secs(10));
+        return Some(ctx.backoff.failed(uid).min(Duration::from_secs(10)));
     };
     let standing = Standing {
         name: StandingName { namespace, name },
@@ -310,11 +322,16 @@ async fn program(
             };
             // The message names no host and no SQL.
             said.set(Type::Programmed, state, reason, err.to_string());
-            return ctx.backoff.failed(uid).min(Duration::from_secs(30));
+            return Some(ctx.backoff.failed(uid).min(Duration::from_secs(30)));
         }
     };
     ctx.backoff.forget(uid);
     let programmed = programmed(&seen, served);
+    let since = registry.put_since(uid).unwrap_or_default();
+    let waits = programmed.is_some_and(|programmed| programmed.workers < programmed.of);
+    if waits && since < TAKEN_UP {
+        return None;
+    }
     status.programmed = programmed;
     if tell(ctx, uid) || status.viewers.is_none() {
         status.viewers = Some(viewers(&seen, &standing.name));
@@ -343,14 +360,13 @@ async fn program(
         ),
     };
     said.set(Type::Programmed, state, reason, words);
-    match reason {
+    Some(match reason {
         Reason::WaitingForWorkers | Reason::NoWorkers => {
-            let since = registry.put_since(uid).unwrap_or_default();
-            (since / 4).clamp(Duration::from_millis(500), Duration::from_secs(15))
+            (since / 4).clamp(TAKE_UP, Duration::from_secs(15))
         }
         _ if sink::of(query).is_some() && !said.holds(Type::SinkReady) => TELL_EVERY / 3,
-        _ => TELL_EVERY,
-    }
+        _ => TELL_EVERY.max(REST.saturating_mul(registry.count())),
+    })
 }
 
 /// Whether the pipeline's Secrets could be used when it was last looked at.
@@ -364,8 +380,8 @@ pub(super) fn resolved(pipeline: &ClickstreamPipeline) -> bool {
 async fn put(
     registry: &Pipeline,
     standing: &Standing,
-) -> Result<(Arc<Seen>, Option<Served>), RegistryError> {
-    let seen = registry.seen().await?;
+) -> Result<(Arc<Seen>, Option<Served>), Arc<RegistryError>> {
+    let seen = registry.seen().await.map_err(Arc::new)?;
     let served = registry.put(standing, &seen).await?;
     Ok((seen, served))
 }

@@ -317,16 +317,23 @@ impl HasConditions for clickstream_resources::QueryStatus {
     }
 }
 
-/// One event for each condition that came to hold or to fail, or that fails for another reason.
+/// One event for each condition that fails, or fails for another reason, and for each that holds again. What holds from
+/// the start is told by `Ready` alone: an event is a request, and most objects come to nothing else.
 fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
     let told = |condition: &&Condition| {
-        !["Ready", "Reconciling", "Stalled"].contains(&condition.type_.as_str())
-            && condition.status != "Unknown"
-            && !before.iter().any(|former| {
-                former.type_ == condition.type_
-                    && former.status == condition.status
-                    && former.reason == condition.reason
-            })
+        let mut before = before.iter();
+        let former = before.find(|former| former.type_ == condition.type_);
+        let changed = former.is_none_or(|former| {
+            former.status != condition.status || former.reason != condition.reason
+        });
+        let failed = former.is_some_and(|former| former.status == "False");
+        match (condition.type_.as_str(), condition.status.as_str()) {
+            ("Reconciling" | "Stalled", _) => false,
+            ("Ready", status) => status == "True" && changed,
+            (_, "True") => failed,
+            (_, "False") => changed,
+            _ => false,
+        }
     };
     after
         .iter()
@@ -411,14 +418,14 @@ mod tests {
                 .map(|event| event.reason)
                 .collect()
         };
-        assert_eq!(
-            reasons(&[], &state(State::Unknown, Reason::Pending)),
-            [""; 0]
-        );
+        let pending = state(State::Unknown, Reason::Pending);
+        assert_eq!(reasons(&[], &pending), [""; 0]);
+        assert_eq!(reasons(&pending, &well), ["Ready"]);
+        assert_eq!(reasons(&pending, &away), ["KafkaUnavailable"]);
         assert_eq!(reasons(&well, &well), [""; 0]);
         assert_eq!(reasons(&well, &away), ["KafkaUnavailable"]);
         assert_eq!(reasons(&away, &refused), ["InvalidSecret"]);
-        assert_eq!(reasons(&refused, &well), ["Connected"]);
+        assert_eq!(reasons(&refused, &well), ["Ready", "Connected"]);
     }
 
     #[test]

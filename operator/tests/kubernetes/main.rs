@@ -5,6 +5,7 @@
 
 mod availability;
 mod bed;
+mod crowd;
 mod exposure;
 mod faults;
 mod kills;

@@ -108,9 +108,10 @@ async fn pipeline_becomes_ready_and_a_second_look_writes_nothing() {
                 .unwrap();
         }
         writes.push(all);
+        // Of what it made itself watches tell; Secrets are read by each look.
         looks.push(
             operator
-                .metric("operator_kube_requests_total", "kind=\"deployments\"")
+                .metric("operator_kube_requests_total", "kind=\"secrets\"")
                 .await
                 .unwrap(),
         );

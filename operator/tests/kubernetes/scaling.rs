@@ -10,6 +10,7 @@ use clickstream_resources::ClickstreamPipeline;
 use clickstream_resources::condition::{Reason, Type};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
@@ -223,6 +224,18 @@ async fn load_adds_workers_and_handlers_and_its_end_takes_them_away() {
             .iter()
             .all(|decision| decision.applied && decision.inputs.contains("needed"))
     );
+    let events = bed.api::<Event>();
+    let events = events.list(&ListParams::default()).await.unwrap();
+    let scaled = events
+        .items
+        .into_iter()
+        .filter(|event| event.reason.as_deref() == Some("Scaled"));
+    let notes: Vec<_> = scaled.filter_map(|event| event.note).collect();
+    for d in &status.scaling {
+        let (what, from, to, reason, inputs) = (&d.component, d.from, d.to, &d.reason, &d.inputs);
+        let note = format!("scaled {what}s from {from} to {to}, {reason}: {inputs}");
+        assert!(notes.contains(&note), "no `{note}` among {notes:#?}");
+    }
     bed.pipeline_says(
         "shop",
         Type::ScalingActive.as_str(),

@@ -16,10 +16,11 @@ use crate::catalogue;
 use crate::presence::FORGOTTEN_AFTER;
 use crate::query::check_topics;
 use crate::rules::{Entry, Lease, check_changes, check_lease, continues, expired};
+use crate::standing::{Batch, Rows};
 use crate::{
     Catalogue, Change, Feed, HandlerRow, Listed, ProcessId, Processes, QueryId, Registry,
     RegistryError, Renewed, Revision, SEEN_WITHIN, Served, SinkTrouble, Snapshot, Standing,
-    StandingName, Wanted, WorkerRow, query_id,
+    StandingChange, StandingChanged, StandingName, Wanted, WorkerRow,
 };
 
 /// A registry that lives in this process; clones share it.
@@ -197,44 +198,23 @@ impl Registry for MemoryRegistry {
         })
     }
 
-    async fn put_standing(
+    async fn change_standing(
         &self,
-        standing: &Standing,
-        lane: u32,
-    ) -> Result<Option<Served>, RegistryError> {
-        standing.check(lane)?;
-        let id = self.query_id(&standing.tenant, &standing.filter);
+        changes: &[StandingChange],
+    ) -> Result<Vec<Result<StandingChanged, RegistryError>>, RegistryError> {
+        let batch = Batch::new(&self.pipeline, changes);
         self.with(|store| {
-            let former = store.standing.get(&standing.name);
-            standing.check_follows(former)?;
-            let former_id =
-                former.map(|former| query_id(&self.pipeline, &former.tenant, &former.filter));
-            let mut plan = store.plan(former_id.into_iter().chain([id]));
-            plan.put_standing(former_id, id, standing, lane);
-            store
-                .standing
-                .insert(standing.name.clone(), standing.clone());
-            let outcome = store.write(plan);
-            Ok(outcome.served(id).filter(|_| !standing.suspended))
-        })
-    }
-
-    async fn remove_standing(&self, uid: &str) -> Result<bool, RegistryError> {
-        self.with(|store| {
-            let Some(standing) = store
-                .standing
-                .values()
-                .find(|standing| standing.uid == uid)
-                .cloned()
-            else {
-                return Ok(false);
-            };
-            let id = query_id(&self.pipeline, &standing.tenant, &standing.filter);
-            let mut plan = store.plan([id]);
-            plan.unrefer(id, &standing.name);
-            store.standing.remove(&standing.name);
-            store.write(plan);
-            Ok(true)
+            let (names, uids) = (batch.names(), batch.uids());
+            let rows = store.standing.iter();
+            let rows = rows.filter(|(name, row)| names.contains(name) || uids.contains(&*row.uid));
+            let rows: Rows = rows
+                .map(|(name, row)| (name.clone(), row.clone()))
+                .collect();
+            store.standing.retain(|name, _| !rows.contains_key(name));
+            let mut plan = store.plan(batch.touched(&rows));
+            let mut made = batch.make(rows, &mut plan);
+            store.standing.append(&mut made.rows);
+            Ok(made.changed(&store.write(plan)))
         })
     }
 

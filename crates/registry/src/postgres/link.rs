@@ -71,6 +71,15 @@ impl Link {
         })
     }
 
+    /// Closes the connection unless a call uses it.
+    pub(super) async fn close(&self) {
+        let resting = self.slot.try_lock().ok().and_then(|mut slot| slot.take());
+        if let Some(open) = resting {
+            // The server would find out by itself.
+            let _ = timeout(CALL_LIMIT, open.connection.close()).await;
+        }
+    }
+
     /// A session in a transaction that holds the pipeline's row: nobody else changes the set until it ends.
     ///
     /// The lock is a statement of its own, so that the following ones see all that was committed before it was given.

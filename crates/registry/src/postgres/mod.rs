@@ -26,7 +26,8 @@ use self::link::{CALL_LIMIT, Link, within};
 use crate::query::check_name;
 use crate::{
     Catalogue, Change, Feed, HandlerRow, Listed, ProcessId, Processes, QueryId, Registry,
-    RegistryError, Renewed, Served, SinkTrouble, Standing, StandingName, Wanted, WorkerRow,
+    RegistryError, Renewed, Served, SinkTrouble, Standing, StandingChange, StandingChanged,
+    StandingName, Wanted, WorkerRow,
 };
 
 /// Version, description and statements of each file in `migrations/`. Listed here as `sqlx::migrate!` would build the
@@ -133,6 +134,14 @@ impl PostgresRegistry {
         })
     }
 
+    /// Closes the connections that no call uses; the next call opens its own. For whoever has many registries and asks
+    /// each of them rarely: a server has connections for some hundred clients. A handler that does so loses the right to
+    /// judge leases for one lease.
+    pub async fn rest(&self) {
+        self.changes.close().await;
+        self.rest.close().await;
+    }
+
     /// The last migration that is applied (0: none) and the last that this program knows.
     ///
     /// # Errors
@@ -222,17 +231,11 @@ impl Registry for PostgresRegistry {
         within(self.read_list()).await
     }
 
-    async fn put_standing(
+    async fn change_standing(
         &self,
-        standing: &Standing,
-        lane: u32,
-    ) -> Result<Option<Served>, RegistryError> {
-        within(self.write_standing(standing, lane)).await
-    }
-
-    async fn remove_standing(&self, uid: &str) -> Result<bool, RegistryError> {
-        check_name("uid", uid)?;
-        within(self.delete_standing(uid)).await
+        changes: &[StandingChange],
+    ) -> Result<Vec<Result<StandingChanged, RegistryError>>, RegistryError> {
+        within(self.write_standing(changes)).await
     }
 
     async fn standing(&self, name: &StandingName) -> Result<Option<Standing>, RegistryError> {

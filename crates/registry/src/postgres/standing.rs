@@ -4,10 +4,15 @@ use sqlx::postgres::PgConnection;
 use sqlx::{query, query_as};
 
 use super::{PostgresRegistry, rows};
-use crate::{QueryId, RegistryError, Served, Standing, StandingName, query_id};
+use crate::standing::{Batch, Rows};
+use crate::{
+    QueryId, RegistryError, Standing, StandingChange, StandingChanged, StandingName, query_id,
+};
 
-/// Uid, generation, tenant, filter, fields, rate, suspended, topic of the sink.
+/// Namespace, name, uid, generation, tenant, filter, fields, rate, suspended, topic of the sink.
 type Columns = (
+    String,
+    String,
     String,
     i64,
     String,
@@ -21,27 +26,62 @@ type Columns = (
 impl PostgresRegistry {
     pub(super) async fn write_standing(
         &self,
-        standing: &Standing,
-        lane: u32,
-    ) -> Result<Option<Served>, RegistryError> {
-        standing.check(lane)?;
-        let id = query_id(&self.pipeline, &standing.tenant, &standing.filter);
+        changes: &[StandingChange],
+    ) -> Result<Vec<Result<StandingChanged, RegistryError>>, RegistryError> {
+        let batch = Batch::new(&self.pipeline, changes);
         let mut session = self.changes.lock().await?;
-        let former = self
-            .read_standing(session.connection(), &standing.name)
-            .await?;
-        if let Err(stale) = standing.check_follows(former.as_ref()) {
-            return session.refuse(stale).await;
-        }
         let connection = session.connection();
-        let former = former.map(|former| query_id(&self.pipeline, &former.tenant, &former.filter));
-        let touched: Vec<QueryId> = former.into_iter().chain([id]).collect();
+        let found: Vec<Columns> = query_as(
+            "SELECT namespace, name, uid, generation, tenant, filter, fields, rate_limit, suspended, sink_topic
+             FROM unnest($2::text[], $3::text[]) AS put (namespace, name) JOIN standing USING (namespace, name)
+             WHERE pipeline_id = $1
+             UNION
+             SELECT namespace, name, uid, generation, tenant, filter, fields, rate_limit, suspended, sink_topic
+             FROM standing WHERE pipeline_id = $1 AND uid = ANY($4)",
+        )
+        .bind(&self.pipeline)
+        .bind(rows::texts(batch.names().iter().map(|name| &name.namespace)))
+        .bind(rows::texts(batch.names().iter().map(|name| &name.name)))
+        .bind(rows::texts(batch.uids()))
+        .fetch_all(&mut *connection)
+        .await?;
+        let before = found.into_iter().map(|columns| {
+            let standing = standing(columns)?;
+            Ok((standing.name.clone(), standing))
+        });
+        let before = before.collect::<Result<Rows, RegistryError>>()?;
+        let touched: Vec<QueryId> = batch.touched(&before).into_iter().collect();
         let mut plan = self.plan(connection, &touched).await?;
-        plan.put_standing(former, id, standing, lane);
+        let made = batch.make(before.clone(), &mut plan);
+        let gone = before.keys().filter(|name| !made.rows.contains_key(*name));
+        self.remove_rows(connection, gone.collect()).await?;
+        let rows = made.rows.values();
+        let differing = rows.filter(|row| before.get(&row.name) != Some(*row));
+        self.put_rows(connection, differing.collect()).await?;
+        let outcome = self.write(connection, plan).await?;
+        session.commit().await?;
+        Ok(made.changed(&outcome))
+    }
+
+    async fn put_rows(
+        &self,
+        connection: &mut PgConnection,
+        put: Vec<&Standing>,
+    ) -> Result<(), RegistryError> {
+        if put.is_empty() {
+            return Ok(());
+        }
+        let texts = |of: fn(&Standing) -> String| put.iter().map(|row| of(row)).collect::<Vec<_>>();
+        // An array of arrays would want all of one length; no path has a line feed.
         query(
             "INSERT INTO standing (pipeline_id, namespace, name, uid, generation, query_id, tenant, filter, fields,
                                    rate_limit, suspended, sink_topic)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             SELECT $1, namespace, name, uid, generation, query_id, tenant, filter, string_to_array(fields, E'\\n'),
+                    rate_limit, suspended, sink_topic
+             FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[],
+                         $9::text[], $10::bigint[], $11::bool[], $12::text[])
+                 AS put (namespace, name, uid, generation, query_id, tenant, filter, fields, rate_limit, suspended,
+                         sink_topic)
              ON CONFLICT ON CONSTRAINT standing_pkey DO UPDATE
              SET uid = excluded.uid, generation = excluded.generation, query_id = excluded.query_id,
                  tenant = excluded.tenant, filter = excluded.filter, fields = excluded.fields,
@@ -49,54 +89,40 @@ impl PostgresRegistry {
                  sink_topic = excluded.sink_topic",
         )
         .bind(&self.pipeline)
-        .bind(&standing.name.namespace)
-        .bind(&standing.name.name)
-        .bind(&standing.uid)
-        .bind(standing.generation)
-        .bind(id.to_string())
-        .bind(&standing.tenant)
-        .bind(&standing.filter)
-        .bind(&standing.fields)
-        .bind(standing.rate.map(i64::from))
-        .bind(standing.suspended)
-        .bind(&standing.sink_topic)
-        .execute(&mut *connection)
+        .bind(texts(|row| row.name.namespace.clone()))
+        .bind(texts(|row| row.name.name.clone()))
+        .bind(texts(|row| row.uid.clone()))
+        .bind(put.iter().map(|row| row.generation).collect::<Vec<_>>())
+        .bind(rows::texts(put.iter().map(|row| query_id(&self.pipeline, &row.tenant, &row.filter))))
+        .bind(texts(|row| row.tenant.clone()))
+        .bind(texts(|row| row.filter.clone()))
+        .bind(texts(|row| row.fields.join("\n")))
+        .bind(put.iter().map(|row| row.rate.map(i64::from)).collect::<Vec<_>>())
+        .bind(put.iter().map(|row| row.suspended).collect::<Vec<_>>())
+        .bind(put.iter().map(|row| row.sink_topic.clone()).collect::<Vec<_>>())
+        .execute(connection)
         .await?;
-        let outcome = self.write(connection, plan).await?;
-        session.commit().await?;
-        Ok(outcome.served(id).filter(|_| !standing.suspended))
+        Ok(())
     }
 
-    pub(super) async fn delete_standing(&self, uid: &str) -> Result<bool, RegistryError> {
-        let mut session = self.changes.lock().await?;
-        let connection = session.connection();
-        // At most one: a uid is one object's, and an object keeps its name.
-        let found: Option<(String, String, String)> =
-            query_as("SELECT query_id, namespace, name FROM standing WHERE pipeline_id = $1 AND uid = $2 LIMIT 1")
-                .bind(&self.pipeline)
-                .bind(uid)
-                .fetch_optional(&mut *connection)
-                .await?;
-        if let Some((id, namespace, name)) = &found {
-            let id = rows::query_id(id)?;
-            let mut plan = self.plan(connection, &[id]).await?;
-            plan.unrefer(
-                id,
-                &StandingName {
-                    namespace: namespace.clone(),
-                    name: name.clone(),
-                },
-            );
-            query("DELETE FROM standing WHERE pipeline_id = $1 AND namespace = $2 AND name = $3")
-                .bind(&self.pipeline)
-                .bind(namespace)
-                .bind(name)
-                .execute(&mut *connection)
-                .await?;
-            self.write(connection, plan).await?;
+    async fn remove_rows(
+        &self,
+        connection: &mut PgConnection,
+        gone: Vec<&StandingName>,
+    ) -> Result<(), RegistryError> {
+        if gone.is_empty() {
+            return Ok(());
         }
-        session.commit().await?;
-        Ok(found.is_some())
+        query(
+            "DELETE FROM standing WHERE pipeline_id = $1
+             AND (namespace, name) IN (SELECT * FROM unnest($2::text[], $3::text[]))",
+        )
+        .bind(&self.pipeline)
+        .bind(rows::texts(gone.iter().map(|name| &name.namespace)))
+        .bind(rows::texts(gone.iter().map(|name| &name.name)))
+        .execute(connection)
+        .await?;
+        Ok(())
     }
 
     pub(super) async fn read_standing(
@@ -105,7 +131,7 @@ impl PostgresRegistry {
         name: &StandingName,
     ) -> Result<Option<Standing>, RegistryError> {
         let found: Option<Columns> = query_as(
-            "SELECT uid, generation, tenant, filter, fields, rate_limit, suspended, sink_topic
+            "SELECT namespace, name, uid, generation, tenant, filter, fields, rate_limit, suspended, sink_topic
              FROM standing WHERE pipeline_id = $1 AND namespace = $2 AND name = $3",
         )
         .bind(&self.pipeline)
@@ -113,23 +139,22 @@ impl PostgresRegistry {
         .bind(&name.name)
         .fetch_optional(connection)
         .await?;
-        found
-            .map(
-                |(uid, generation, tenant, filter, fields, rate, suspended, sink_topic)| {
-                    let rate = rows::limit(rate)?;
-                    Ok(Standing {
-                        name: name.clone(),
-                        uid,
-                        generation,
-                        tenant,
-                        filter,
-                        fields,
-                        rate,
-                        suspended,
-                        sink_topic,
-                    })
-                },
-            )
-            .transpose()
+        found.map(standing).transpose()
     }
+}
+
+fn standing(columns: Columns) -> Result<Standing, RegistryError> {
+    let (namespace, name, uid, generation, tenant, filter, fields, rate, suspended, sink_topic) =
+        columns;
+    Ok(Standing {
+        name: StandingName { namespace, name },
+        uid,
+        generation,
+        tenant,
+        filter,
+        fields,
+        rate: rows::limit(rate)?,
+        suspended,
+        sink_topic,
+    })
 }

@@ -64,6 +64,7 @@ on_both! {
         new_generation_is_a_change,
         suspended_query_is_not_matched,
         stale_generation_is_refused,
+        changes_of_one_transaction_are_made_in_order,
         query_made_again_under_its_name_replaces_the_former,
         sink_reaches_readers_with_the_revision_of_its_change,
         list_names_standing_queries;

@@ -1,5 +1,6 @@
 use clickstream_registry::{
-    Category, Query, RegistryError, SinkRef, Standing, StandingName, StandingRef,
+    Category, Query, RegistryError, SinkRef, Standing, StandingChange, StandingChanged,
+    StandingName, StandingRef,
 };
 
 use crate::bed::{Bed, wanted};
@@ -176,6 +177,62 @@ pub(crate) async fn stale_generation_is_refused(bed: &Bed) {
         operator.put_standing(&bad, 0).await.unwrap_err().category(),
         Category::Invalid
     );
+}
+
+pub(crate) async fn changes_of_one_transaction_are_made_in_order(bed: &Bed) {
+    let operator = bed.registry();
+    let put = |of: &str, generation, filter: &str| StandingChange::Put {
+        standing: standing(of, generation, filter),
+        lane: 1,
+    };
+    let remove = |of: &str| StandingChange::Remove {
+        uid: format!("uid-{of}"),
+    };
+    let served = |changed: &Result<StandingChanged, RegistryError>| match changed {
+        Ok(StandingChanged::Put(Some(served))) => *served,
+        other => panic!("{other:?}"),
+    };
+    let first = [
+        put("carts", 2, "event.a == 1"),
+        put("other", 1, "event.a == 1"),
+        put("third", 1, "event.a == 3"),
+        put("short", 1, "event.a == 4"),
+        remove("short"),
+    ];
+    let made = operator.change_standing(&first).await.unwrap();
+    let [carts, other, third] = [0, 1, 2].map(|n| served(&made[n]));
+    assert_eq!((carts, carts.revision), (other, third.revision));
+    assert!(matches!(made[4], Ok(StandingChanged::Removed(true))));
+    assert_eq!(bed.filters().await, ["event.a == 1", "event.a == 3"]);
+
+    let second = [
+        put("carts", 1, "event.a == 5"),
+        put("bad", 1, ""),
+        remove("nobody"),
+        put("other", 2, "event.a == 6"),
+        put("other", 3, "event.a == 3"),
+        remove("third"),
+    ];
+    let made = operator.change_standing(&second).await.unwrap();
+    assert!(matches!(made[0], Err(RegistryError::Stale { known: 2 })));
+    assert!(matches!(made[1], Err(RegistryError::Invalid(_))));
+    assert!(matches!(made[2], Ok(StandingChanged::Removed(false))));
+    assert!(matches!(made[3], Ok(StandingChanged::Put(None))), "moved");
+    assert_eq!(served(&made[4]).id, third.id);
+    assert_eq!(bed.filters().await, ["event.a == 1", "event.a == 3"]);
+    let rows = bed.queries().await;
+    let names = |row: &Query| row.standing.clone();
+    assert_eq!(
+        rows.iter().map(names).collect::<Vec<_>>(),
+        [[reference("carts", 2)], [reference("other", 3)]]
+    );
+    let again = operator.change_standing(&second[4..5]).await.unwrap();
+    assert_eq!(served(&again[0]), served(&made[4]), "nothing changed");
+    assert_eq!(
+        operator.standing(&name("other")).await.unwrap(),
+        Some(standing("other", 3, "event.a == 3"))
+    );
+    assert_eq!(operator.standing(&name("third")).await.unwrap(), None);
 }
 
 pub(crate) async fn query_made_again_under_its_name_replaces_the_former(bed: &Bed) {
