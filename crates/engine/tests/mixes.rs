@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use clickstream_engine::{Filter, FilterSet, Outcome, Record, Scratch, reference};
-use clickstream_mixes::Mix;
+use clickstream_mixes::{Mix, Random};
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -161,10 +161,55 @@ fn filters_without_rare_clauses_agree() {
     check(Mix::B, 10_000_000, 2_500);
 }
 
-/// Enough of them for a directory of pages of several words.
+/// Enough of them for postings that fork several times.
 #[test]
 fn many_filters_without_rare_clauses_agree() {
     check(Mix::B, 1_200_000, 10_000);
+}
+
+/// What no values find, and enough of it for a directory of pages of several words.
+#[test]
+fn many_filters_of_ranges_agree() {
+    let mut random = Random::new(setting("AGREEMENT_SEED", 1));
+    let fields = [
+        ("latencyMs", 3_000),
+        ("cart.total", 5_000),
+        ("product.price", 2_000),
+        ("session.depth", 200),
+    ];
+    let filters: Vec<Filter> = (0..10_000)
+        .map(|_| {
+            let mut clauses = Vec::new();
+            for (field, most) in fields {
+                let bound = random.below(most);
+                clauses.extend(match random.below(4) {
+                    0 => Some(format!("event.{field} > {bound}")),
+                    1 => Some(format!("event.{field} <= {bound}")),
+                    2 => Some(format!(
+                        "event.{field} >= {bound} && event.{field} < {}",
+                        bound + most / 8
+                    )),
+                    _ => None,
+                });
+            }
+            clauses.push(match random.below(4) {
+                0 => "event.device.type == \"phone\"".to_owned(),
+                1 => "has(event.extra7)".to_owned(),
+                2 => "!has(event.extra8)".to_owned(),
+                _ => "event.latencyMs != 7".to_owned(),
+            });
+            Filter::parse(&clauses.join(" && ")).unwrap()
+        })
+        .collect();
+    let set = set_of(&filters);
+    let mut scratch = Scratch::default();
+    let mut matches = 0;
+    for event in Mix::S.events_of_shapes(setting("AGREEMENT_SEED", 1), 100, 7_000) {
+        let results = results(&set, &filters, &event, &mut scratch);
+        assert!(results.agree(), "{}", smallest(&filters, &event));
+        matches += results.index.len();
+    }
+    assert!(matches > 10_000, "{matches}");
 }
 
 #[test]

@@ -71,6 +71,10 @@ pub(super) struct Simd<Classify, PrefixXor, Collect> {
     pub(super) collect: Collect,
 }
 
+/// Blocks that are fetched together before the first is looked at. A processor that foresees which memory comes
+/// next does so too late for an event of a usual size, which is over by then.
+const AHEAD: usize = 32;
+
 /// Longer events give their memory back afterwards.
 const KEPT_BYTES: usize = 1 << 20;
 
@@ -115,6 +119,8 @@ impl Scan {
         self.reserve(bytes.len(), whole);
         let mut carry = Carry::default();
         let (blocks, rest) = bytes.as_chunks::<64>();
+        let ahead = blocks.iter().take(AHEAD);
+        std::hint::black_box(ahead.fold(0, |ahead, block| ahead ^ block[0]));
         for (at, block) in blocks.iter().enumerate() {
             self.block(at, block, whole, simd, &mut carry);
         }

@@ -147,15 +147,18 @@ mod plain {
         positions: &mut [u32; 64],
         kinds: &mut [u8; 64],
     ) {
-        let mut at = 0;
-        // Four at a time, as the end of a loop is hard to foresee.
-        while which != 0 {
-            for _ in 0..4 {
+        let (positions, _) = positions.as_chunks_mut::<8>();
+        let (kinds, _) = kinds.as_chunks_mut::<8>();
+        // Eight at a time, as the end of a loop is hard to foresee: most blocks have no more.
+        for (positions, kinds) in positions.iter_mut().zip(kinds) {
+            for (position, kind) in positions.iter_mut().zip(kinds) {
                 let next = which.trailing_zeros();
-                positions[at & 63] = base + next;
-                kinds[at & 63] = block[next as usize & 63];
+                *position = base + next;
+                *kind = block[next as usize & 63];
                 which &= which.wrapping_sub(1);
-                at += 1;
+            }
+            if which == 0 {
+                return;
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use super::atom::{Asks, Atom};
 use super::broad::{Broad, Candidate};
-use super::cover::{Access, Frequencies, cover};
-use super::postings::{Entry, Postings};
-use super::program::Programs;
+use super::cover::{Access, Cover, Frequencies, covers};
+use super::postings::{Condition, Entry, Postings};
+use super::program::{ALWAYS, Programs};
 use super::symbols::{Role, Symbols};
 use super::texts::Texts;
 use super::{Paths, Segment};
@@ -31,30 +31,31 @@ impl Segment {
 
         let mut slots = Slots::default();
         let mut found = Found::default();
-        for (number, (formula, exact)) in (0..).zip(formulas) {
+        let all = formulas.iter().map(|(formula, _)| formula);
+        let covers = covers(all, &frequencies, &symbols);
+        for (number, ((formula, exact), cover)) in (0..).zip(formulas.into_iter().zip(covers)) {
             formula.each_test(&mut |atom| slots.add(atom));
-            found.add(number, formula, exact, &frequencies, &symbols);
+            found.add(number, formula, exact, cover, &symbols);
         }
-        let Placed {
-            mut programs,
-            mut symbol_entries,
-            broad,
-            mut scan,
-        } = found.place();
-        let texts = texts(&mut symbol_entries, &mut scan, &symbols);
-        let lists = symbol_entries
-            .iter()
-            .filter(|(symbol, _)| symbols.role(*symbol) == Role::Element)
-            .map(|(symbol, _)| symbols.slot(*symbol) as u32);
+        let texts = found.texts(&symbols);
+        let lists = found
+            .symbols()
+            .filter(|&symbol| symbols.role(symbol) == Role::Element)
+            .map(|symbol| symbols.slot(symbol) as u32);
         let lists = distinct(lists.collect());
-        programs.shrink();
+        let Placed {
+            postings,
+            programs,
+            broad,
+            scan,
+        } = found.place(symbols.len());
         let (keys, filters): (Vec<u32>, Vec<Filter>) = filters.into_iter().unzip();
         Self {
             keys: keys.into(),
             filters: filters.into(),
             values: distinct(slots.values).into(),
             lists: lists.into(),
-            postings: Postings::new(symbol_entries, symbols.len()),
+            postings,
             texts: texts.into(),
             broad: Broad::new(broad, symbols.len()),
             scan: scan.into(),
@@ -95,7 +96,9 @@ struct Way<'n> {
     number: u32,
     /// By any of these; on every event if there are none.
     accesses: Vec<Access>,
-    /// What is to be tested then.
+    /// What else its postings may be found by.
+    conditions: Vec<Condition>,
+    /// What is to be tested then, the conditions first, unless they are known to hold.
     left: Formula<Atom<'n>>,
     /// At most once in an event.
     once: bool,
@@ -103,10 +106,9 @@ struct Way<'n> {
 }
 
 /// Where the filters are found.
-#[derive(Default)]
 struct Placed {
+    postings: Postings,
     programs: Programs,
-    symbol_entries: Vec<(u32, Entry)>,
     broad: Vec<Candidate>,
     scan: Vec<Entry>,
 }
@@ -117,16 +119,17 @@ impl<'n> Found<'n> {
         number: u32,
         formula: Formula<Atom<'n>>,
         exact: bool,
-        frequencies: &Frequencies,
+        cover: Option<Cover>,
         symbols: &Symbols,
     ) {
         if formula.is_never() {
             return;
         }
-        let Some(cover) = cover(&formula, frequencies, symbols) else {
+        let Some(cover) = cover else {
             return self.0.push(Way {
                 number,
                 accesses: Vec::new(),
+                conditions: Vec::new(),
                 left: formula,
                 once: true,
                 exact,
@@ -140,12 +143,20 @@ impl<'n> Found<'n> {
         // A field has one value, which is found once, as is each pattern.
         let one_field = cover.tested.is_some() || cover.accesses.len() == 1;
         let once = broad || one_field && cover.accesses.iter().all(is_single);
+        let mut conditions = Vec::new();
         let left = match (formula, cover.tested) {
-            (Formula::All(mut parts), Some(tested)) => {
-                parts.remove(tested);
-                Formula::All(parts)
-            }
             (Formula::All(parts), None) if broad => untold(parts),
+            (Formula::All(parts), tested) => {
+                let mut parts: Vec<_> = parts.into_iter().map(Some).collect();
+                if let Some(tested) = tested {
+                    parts[tested] = None;
+                }
+                let first = cover.conditions.iter();
+                let mut left: Vec<_> = first.filter_map(|&at| parts[at].take()).collect();
+                conditions.extend(left.iter().filter_map(condition));
+                left.extend(parts.into_iter().flatten());
+                Formula::All(left)
+            }
             (Formula::Test(atom), _) if broad => untold(vec![Formula::Test(atom)]),
             (Formula::Test(atom), _) if atom.is_found_exactly(symbols) => Formula::ALWAYS,
             (formula, _) => formula,
@@ -153,35 +164,124 @@ impl<'n> Found<'n> {
         self.0.push(Way {
             number,
             accesses: cover.accesses,
+            conditions,
             left,
             once,
             exact,
         });
     }
 
-    /// Programs of filters that are found by one symbol are put side by side, as they are run together.
-    fn place(mut self) -> Placed {
-        self.0.sort_by_key(|way| match way.accesses.first() {
-            Some(Access::Symbol(symbol)) => *symbol,
-            _ => u32::MAX,
-        });
-        let mut placed = Placed::default();
-        for way in self.0 {
-            let program = placed.programs.add(&way.left);
-            let entry = Entry::new(way.number, program, !way.once, way.exact);
-            if way.accesses.is_empty() {
-                placed.scan.push(entry);
+    /// The symbols that filters are found by.
+    fn symbols(&self) -> impl Iterator<Item = u32> {
+        let accesses = self.0.iter().flat_map(|way| &way.accesses);
+        accesses.filter_map(|access| match access {
+            Access::Symbol(symbol) => Some(*symbol),
+            Access::Broad(_) => None,
+        })
+    }
+
+    /// The searches of each field. Filters of a field with too many are evaluated on every event.
+    fn texts(&mut self, symbols: &Symbols) -> Vec<Texts> {
+        let is_searched = |symbol: u32| {
+            matches!(
+                symbols.role(symbol),
+                Role::Prefix | Role::Suffix | Role::Part | Role::Pattern
+            )
+        };
+        let mut found = distinct(
+            self.symbols()
+                .filter(|&symbol| is_searched(symbol))
+                .collect(),
+        );
+        found.sort_by_key(|&symbol| symbols.slot(symbol));
+        let mut all: Vec<Texts> = Vec::new();
+        for found in found.chunk_by(|&a, &b| symbols.slot(a) == symbols.slot(b)) {
+            let slot = symbols.slot(found[0]);
+            let first = all.last().map_or(0, Texts::parts_so_far);
+            if let Some(texts) = Texts::new(slot, found, symbols, first) {
+                all.push(texts);
+                continue;
             }
-            for access in way.accesses {
-                match access {
-                    Access::Symbol(symbol) => placed.symbol_entries.push((symbol, entry)),
-                    Access::Broad(constraints) => {
-                        placed.broad.push(Candidate { entry, constraints });
-                    }
+            for way in &mut self.0 {
+                let is_lost = |access: &Access| {
+                    matches!(access, Access::Symbol(symbol)
+                        if is_searched(*symbol) && symbols.slot(*symbol) == slot)
+                };
+                if way.accesses.iter().any(is_lost) {
+                    // What is left to be tested may be less than the filter asks for.
+                    way.accesses.clear();
+                    way.conditions.clear();
+                    way.exact = false;
+                    way.once = true;
                 }
             }
         }
-        placed
+        all
+    }
+
+    /// Programs of filters that are found together are put side by side, as they are run together.
+    fn place(self, symbols: usize) -> Placed {
+        let mut programs = Programs::default();
+        let mut found = Vec::new();
+        let mut broad = Vec::new();
+        let mut scan = Vec::new();
+        for (at, way) in (0..).zip(&self.0) {
+            for access in &way.accesses {
+                match access {
+                    Access::Symbol(symbol) => found.push((*symbol, at)),
+                    Access::Broad(_) => {}
+                }
+            }
+        }
+        let mut starts: Vec<Option<u32>> = vec![None; self.0.len()];
+        let mut entry = |at: u32, known: usize| {
+            let way = &self.0[at as usize];
+            let start = *starts[at as usize].get_or_insert_with(|| programs.add(&way.left));
+            let program = if known == 0 {
+                start
+            } else if known < way.left.tests() {
+                start + known as u32
+            } else {
+                ALWAYS
+            };
+            Entry::new(way.number, program, !way.once, way.exact)
+        };
+        let conditions = |at: u32| self.0[at as usize].conditions.as_slice();
+        let postings = Postings::new(found, symbols, conditions, &mut entry);
+        for (at, way) in (0..).zip(&self.0) {
+            if way.accesses.is_empty() {
+                scan.push(entry(at, 0));
+            }
+            for access in &way.accesses {
+                if let Access::Broad(constraints) = access {
+                    broad.push(Candidate {
+                        entry: entry(at, 0),
+                        constraints: constraints.clone(),
+                    });
+                }
+            }
+        }
+        programs.shrink();
+        Placed {
+            postings,
+            programs,
+            broad,
+            scan,
+        }
+    }
+}
+
+/// What a part asks of a field's value.
+fn condition(part: &Formula<Atom<'_>>) -> Option<Condition> {
+    match part {
+        Formula::Test(Atom {
+            slot,
+            asks: Asks::In(symbols),
+        }) => Some(Condition {
+            slot: *slot as u32,
+            symbols: symbols.clone(),
+        }),
+        _ => None,
     }
 }
 
@@ -206,36 +306,4 @@ fn untold(mut parts: Vec<Formula<Atom<'_>>>) -> Formula<Atom<'_>> {
         [_] => parts.remove(0),
         _ => Formula::All(parts),
     }
-}
-
-/// The searches of each field. Filters of a field with too many are tested on every event.
-fn texts(entries: &mut Vec<(u32, Entry)>, scan: &mut Vec<Entry>, symbols: &Symbols) -> Vec<Texts> {
-    let searched = |symbol: u32| {
-        matches!(
-            symbols.role(symbol),
-            Role::Prefix | Role::Suffix | Role::Part | Role::Pattern
-        )
-    };
-    let found = entries
-        .iter()
-        .map(|(symbol, _)| *symbol)
-        .filter(|&symbol| searched(symbol));
-    let mut found = distinct(found.collect());
-    found.sort_by_key(|&symbol| symbols.slot(symbol));
-    let mut all: Vec<Texts> = Vec::new();
-    for found in found.chunk_by(|&a, &b| symbols.slot(a) == symbols.slot(b)) {
-        let slot = symbols.slot(found[0]);
-        let first = all.last().map_or(0, Texts::parts_so_far);
-        match Texts::new(slot, found, symbols, first) {
-            Some(texts) => all.push(texts),
-            None => entries.retain(|&(symbol, entry)| {
-                let stays = !searched(symbol) || symbols.slot(symbol) != slot;
-                if !stays {
-                    scan.push(entry);
-                }
-                stays
-            }),
-        }
-    }
-    all
 }

@@ -40,10 +40,16 @@ pub(super) struct Cover {
     pub(super) cost: f64,
     /// The one of a conjunction's parts that needs no test any more.
     pub(super) tested: Option<usize>,
+    /// Other parts of it, by whose values the filter can be found besides, the rarest first.
+    pub(super) conditions: Vec<usize>,
 }
 
 /// What looking a filter up among the broad ones costs, as a share of testing it.
-const BROAD_COST: f64 = 0.004;
+const BROAD_COST: f64 = 0.02;
+
+/// Most conditions of a filter, and most combinations of values by which they find it: each takes memory.
+const MAX_CONDITIONS: usize = 3;
+const MAX_COMBINATIONS: usize = 16;
 
 /// How often filters ask for what, which tells how common it is in events: people ask for what there is. A
 /// value asked for by one filter only says little; it counts for less the more such values its field has.
@@ -96,11 +102,40 @@ impl Frequencies {
     }
 }
 
-/// How `formula` is found at the least cost; `None` if only by testing it on every event.
-pub(super) fn cover(
+/// What there being broad filters costs each event, as a share of testing a filter.
+const BROAD_START: f64 = 16.0;
+
+/// How each of `formulas` is found at the least cost; `None` if only by testing it on every event.
+pub(super) fn covers<'f, 'n: 'f>(
+    formulas: impl Iterator<Item = &'f Formula<Atom<'n>>> + Clone,
+    frequencies: &Frequencies,
+    symbols: &Symbols,
+) -> Vec<Option<Cover>> {
+    let all = |may_be_broad| -> Vec<Option<Cover>> {
+        let formulas = formulas.clone();
+        let cover = |formula| cover(formula, frequencies, symbols, (true, may_be_broad));
+        formulas.map(cover).collect()
+    };
+    let cost = |covers: &[Option<Cover>]| -> f64 {
+        let costs = covers.iter();
+        costs
+            .map(|cover| cover.as_ref().map_or(1.0, |cover| cover.cost))
+            .sum()
+    };
+    let (with, without) = (all(true), all(false));
+    if cost(&with) + BROAD_START < cost(&without) {
+        with
+    } else {
+        without
+    }
+}
+
+/// Of a filter, or of a part of it, which is not found by conditions; maybe among the broad ones.
+fn cover(
     formula: &Formula<Atom<'_>>,
     frequencies: &Frequencies,
     symbols: &Symbols,
+    (is_filter, may_be_broad): (bool, bool),
 ) -> Option<Cover> {
     let by_symbols = |atom: &Atom<'_>| -> Option<Cover> {
         let found = atom.symbols();
@@ -111,6 +146,7 @@ pub(super) fn cover(
                 .map(|&symbol| frequencies.share(symbol, symbols))
                 .sum(),
             tested: None,
+            conditions: Vec::new(),
         })
     };
     let broad = |atoms: &mut dyn Iterator<Item = &Atom<'_>>| -> Option<Cover> {
@@ -136,10 +172,11 @@ pub(super) fn cover(
                 share,
             });
         }
-        (!constraints.is_empty()).then(|| Cover {
+        (may_be_broad && !constraints.is_empty()).then(|| Cover {
             accesses: vec![Access::Broad(constraints)],
             cost: BROAD_COST + all,
             tested: None,
+            conditions: Vec::new(),
         })
     };
     let cheaper = |a: Option<Cover>, b: Option<Cover>| match (a, b) {
@@ -149,38 +186,93 @@ pub(super) fn cover(
     match formula {
         Formula::Test(atom) => cheaper(by_symbols(atom), broad(&mut std::iter::once(atom))),
         Formula::All(parts) => {
-            let mut best = broad(&mut parts.iter().filter_map(|part| match part {
+            let best = broad(&mut parts.iter().filter_map(|part| match part {
                 Formula::Test(atom) => Some(atom),
                 _ => None,
             }));
+            let mut found: Option<(usize, Cover)> = None;
             for (at, part) in parts.iter().enumerate() {
-                let found = match part {
+                let cover = match part {
                     Formula::Test(atom) => by_symbols(atom).map(|cover| Cover {
                         tested: atom.is_found_exactly(symbols).then_some(at),
                         ..cover
                     }),
-                    part => cover(part, frequencies, symbols).map(|cover| Cover {
-                        tested: None,
-                        ..cover
-                    }),
+                    part => cover(part, frequencies, symbols, (false, may_be_broad)),
                 };
-                best = cheaper(best, found);
+                if let Some(cover) = cover
+                    && found
+                        .as_ref()
+                        .is_none_or(|(_, best)| cover.cost < best.cost)
+                {
+                    found = Some((at, cover));
+                }
             }
-            best
+            let found = found.map(|(at, mut cover)| {
+                if is_filter {
+                    add_conditions(&mut cover, at, parts, frequencies, symbols);
+                } else {
+                    cover.tested = None;
+                }
+                cover
+            });
+            cheaper(best, found)
         }
         Formula::Any(parts) => {
             let mut all = Cover {
                 accesses: Vec::new(),
                 cost: 0.0,
                 tested: None,
+                conditions: Vec::new(),
             };
             for part in parts {
-                let cover = cover(part, frequencies, symbols)?;
+                let cover = cover(part, frequencies, symbols, (false, may_be_broad))?;
                 all.accesses.extend(cover.accesses);
                 all.cost += cover.cost;
             }
             // Testing it once is less than finding it as often.
             (all.cost < 1.0).then_some(all)
+        }
+    }
+}
+
+/// Makes a cover, of the part at `chosen`, the narrower by the other parts that ask for values.
+fn add_conditions(
+    cover: &mut Cover,
+    chosen: usize,
+    parts: &[Formula<Atom<'_>>],
+    frequencies: &Frequencies,
+    symbols: &Symbols,
+) {
+    if !cover
+        .accesses
+        .iter()
+        .all(|access| matches!(access, Access::Symbol(_)))
+    {
+        return;
+    }
+    let mut others: Vec<(f64, usize, usize)> = parts
+        .iter()
+        .enumerate()
+        .filter_map(|(at, part)| match part {
+            Formula::Test(Atom {
+                asks: Asks::In(found),
+                ..
+            }) if at != chosen => {
+                let shares = found
+                    .iter()
+                    .map(|&symbol| frequencies.share(symbol, symbols));
+                Some((shares.sum(), at, found.len()))
+            }
+            _ => None,
+        })
+        .collect();
+    others.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut combinations = cover.accesses.len();
+    for (share, at, values) in others {
+        if cover.conditions.len() < MAX_CONDITIONS && combinations * values <= MAX_COMBINATIONS {
+            combinations *= values;
+            cover.cost *= share.min(1.0);
+            cover.conditions.push(at);
         }
     }
 }

@@ -135,7 +135,7 @@ impl<'e> Event<'e> {
 }
 
 /// Random for each process, so that nobody can write constants that fall into one place.
-fn seeds() -> &'static [u64; 4] {
+pub(super) fn seeds() -> &'static [u64; 4] {
     static SEEDS: OnceLock<[u64; 4]> = OnceLock::new();
     SEEDS.get_or_init(|| {
         let random = RandomState::new();

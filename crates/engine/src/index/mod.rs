@@ -3,9 +3,9 @@
 //! A [`Segment`] never changes. Each of its filters is found in one of three ways ([`cover`]):
 //!
 //! - *selective*: by a [symbol](symbols), which is a value that a field has, the beginning, the end or a part of
-//!   its text ([`texts`]), or an element of its list ([`list`]). The event's symbols lead to the filters
-//!   ([`postings`]);
-//! - *broad*: by bits for all of its fields at once ([`broad`]);
+//!   its text ([`texts`]), or an element of its list ([`list`]). The event's symbols lead to the filters,
+//!   those of several fields together where many filters ask for several ([`postings`]);
+//! - *broad*: by bits for all of its fields at once ([`broad`]), if no few values are rare together;
 //! - *scan*: on every event.
 //!
 //! What is left of a found filter is a [`program`] of tests on the event's fields. Only filters that
@@ -63,6 +63,8 @@ pub(crate) struct Segment {
 pub(crate) struct Work {
     /// The symbol of the value in each slot.
     values: Vec<u32>,
+    /// Of the postings, those that the event leads to.
+    nodes: Vec<u32>,
     /// Of the broad filters' dimensions.
     classes: Vec<Class>,
     /// For each filter the last event in which it was found, if it can be found twice.
@@ -76,6 +78,9 @@ pub(crate) struct Work {
     /// Numbers events, and segments within them.
     epoch: u32,
 }
+
+/// Nodes whose first programs are looked at before they are run.
+const AHEAD: usize = 16;
 
 /// For a value that no filter of the segment asks for.
 const NO_SYMBOL: u32 = u32::MAX;
@@ -128,6 +133,7 @@ impl Segment {
         };
         let Work {
             values,
+            nodes,
             classes,
             marks,
             seen,
@@ -157,6 +163,29 @@ impl Segment {
                 .and_then(|(key, hash)| self.symbols.find(slot, Role::Value, &key, hash));
             values[slot] = symbol.unwrap_or(NO_SYMBOL);
         }
+        nodes.clear();
+        nodes.extend(self.values.iter().map(|&slot| values[slot as usize]));
+        nodes.retain(|&symbol| symbol != NO_SYMBOL);
+        for texts in &self.texts {
+            if let Some(text) = event.text(texts.slot) {
+                if seen.len() < texts.parts_so_far() {
+                    seen.resize(texts.parts_so_far(), 0);
+                }
+                let seen = (seen.as_mut_slice(), *epoch);
+                let found = |symbol| nodes.push(symbol);
+                let read = texts.each(text, &self.symbols, seen, matched, found);
+                read.ok_or(Unreadable::NotJson)?;
+            }
+        }
+        for &slot in &self.lists {
+            let before = nodes.len();
+            let read = self.elements(slot as usize, &event, |symbol| nodes.push(symbol));
+            read.ok_or(Unreadable::NotJson)?;
+            // A list may have a value many times.
+            nodes[before..].sort_unstable();
+            nodes.dedup();
+        }
+        self.postings.descend(values, nodes);
         let mut known = Known {
             symbols: &self.symbols,
             values,
@@ -193,51 +222,15 @@ impl Segment {
             }
             out.push(self.keys[filter]);
         };
-        // Programs are waited for together, not one after the other.
-        let ahead = self.values.iter().fold(0, |ahead, &slot| {
-            let symbol = values[slot as usize];
-            let first = if symbol == NO_SYMBOL {
-                None
-            } else {
-                self.postings.of(symbol).first()
-            };
-            ahead ^ first.map_or(0, |entry| self.programs.ahead(entry.program))
-        });
-        std::hint::black_box(ahead);
-        for &slot in &self.values {
-            let symbol = values[slot as usize];
-            if symbol != NO_SYMBOL {
-                self.postings.of(symbol).iter().copied().for_each(&mut test);
-            }
-        }
-        for texts in &self.texts {
-            if let Some(text) = event.text(texts.slot) {
-                if seen.len() < texts.parts_so_far() {
-                    seen.resize(texts.parts_so_far(), 0);
-                }
-                let seen = (seen.as_mut_slice(), *epoch);
-                let read = texts.each(text, &self.symbols, seen, matched, |symbol| {
-                    self.postings.of(symbol).iter().copied().for_each(&mut test);
-                });
-                if read.is_none() {
-                    return Err(Unreadable::NotJson);
-                }
-            }
-        }
-        for &slot in &self.lists {
-            let slot = slot as usize;
-            let kind = event.kind(slot);
-            if matches!(kind, SlotKind::List | SlotKind::Object) {
-                let read = list::each_element(event.raw(slot), kind, |key| {
-                    let symbol = key
-                        .and_then(|key| self.symbols.find(slot, Role::Element, &key, key.hash()));
-                    if let Some(symbol) = symbol {
-                        self.postings.of(symbol).iter().copied().for_each(&mut test);
-                    }
-                });
-                if read.is_none() {
-                    return Err(Unreadable::NotJson);
-                }
+        for nodes in nodes.chunks(AHEAD) {
+            // Programs are waited for together, not one after the other.
+            let ahead = nodes.iter().fold(0, |ahead, &node| {
+                let first = self.postings.of(node).first();
+                ahead ^ first.map_or(0, |entry| self.programs.ahead(entry.program))
+            });
+            std::hint::black_box(ahead);
+            for &node in nodes {
+                self.postings.of(node).iter().copied().for_each(&mut test);
             }
         }
         if classes.len() < self.broad.dimensions() {
@@ -246,5 +239,18 @@ impl Segment {
         self.broad.each(&event, values, classes, &mut test);
         self.scan.iter().copied().for_each(&mut test);
         failed.map_or(Ok(()), Err)
+    }
+    /// Calls `found` with the symbols of what is in the list, or of the names of the object, at `slot`. `None` if
+    /// it cannot be read.
+    fn elements(&self, slot: usize, event: &Event<'_>, mut found: impl FnMut(u32)) -> Option<()> {
+        let kind = event.kind(slot);
+        if !matches!(kind, SlotKind::List | SlotKind::Object) {
+            return Some(());
+        }
+        list::each_element(event.raw(slot), kind, |key| {
+            let symbol =
+                key.and_then(|key| self.symbols.find(slot, Role::Element, &key, key.hash()));
+            symbol.into_iter().for_each(&mut found);
+        })
     }
 }

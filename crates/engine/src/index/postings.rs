@@ -1,4 +1,14 @@
 //! From symbols to the filters that are found by them.
+//!
+//! A tree. Each symbol has a node, which lists the filters that are found by it. Where several of them ask
+//! for a value of the same other field, the node *forks* on that field: they are listed at its children, one
+//! for each value, and an event looks at the child of its own value only. So a filter none of whose values is
+//! rare is found by several that seldom meet.
+
+use std::collections::VecDeque;
+
+use super::NO_SYMBOL;
+use super::event::{mix, seeds};
 
 /// A filter where it is found.
 #[derive(Clone, Copy, Debug)]
@@ -37,40 +47,206 @@ impl Entry {
     }
 }
 
-/// Lists of filters, by symbol.
-#[derive(Debug, Default)]
-pub(super) struct Postings {
-    /// Where the list of a symbol starts; one more than there are symbols.
-    starts: Vec<u32>,
-    entries: Vec<Entry>,
+/// A field that has to have one of these values.
+#[derive(Debug)]
+pub(super) struct Condition {
+    pub(super) slot: u32,
+    pub(super) symbols: Vec<u32>,
 }
 
+/// Filters by symbol, and by further ones.
+#[derive(Debug, Default)]
+pub(super) struct Postings {
+    /// Those of the symbols first, by number. One more than there are, as the next one tells where the lists of
+    /// one end.
+    nodes: Vec<Node>,
+    entries: Vec<Entry>,
+    /// Slots that nodes fork on.
+    forks: Vec<u32>,
+    /// Children by parent and symbol. A power of two, at most half full.
+    children: Vec<Child>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    /// Where its lists start.
+    entries: u32,
+    forks: u32,
+    /// A bit for each child, by symbol: most values that no child is for are known without a look-up.
+    symbols: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Child {
+    parent: u32,
+    symbol: u32,
+    /// 0 if this one is free, which is a symbol's.
+    node: u32,
+}
+
+/// Filters that make a node fork: for fewer, looking up a child is no less than testing them.
+const MIN_FORK: usize = 4;
+
 impl Postings {
-    pub(super) fn new(mut found: Vec<(u32, Entry)>, symbols: usize) -> Self {
-        found.sort_by_key(|(symbol, _)| *symbol);
-        let mut starts = Vec::with_capacity(symbols + 1);
-        let mut at = 0;
-        for symbol in 0..=symbols {
-            at += found[at..]
-                .iter()
-                .take_while(|(other, _)| (*other as usize) < symbol)
-                .count();
-            starts.push(at as u32);
+    /// `found` are symbols and numbers of filters, `conditions` what such a filter asks for besides, and `entry`
+    /// makes the entry of one when as many of its conditions are known to hold.
+    pub(super) fn new<'c>(
+        mut found: Vec<(u32, u32)>,
+        symbols: usize,
+        conditions: impl Fn(u32) -> &'c [Condition],
+        mut entry: impl FnMut(u32, usize) -> Entry,
+    ) -> Self {
+        found.sort_unstable();
+        found.dedup();
+        let mut postings = Self::default();
+        let mut links = Vec::new();
+        let mut waiting: VecDeque<(Vec<u32>, usize)> = VecDeque::new();
+        let mut left = found.as_slice();
+        let mut next_symbol = 0;
+        loop {
+            let (mut here, known) = if next_symbol < symbols {
+                let is_here = |(symbol, _): &&(u32, u32)| *symbol as usize == next_symbol;
+                let (here, later) = left.split_at(left.iter().take_while(is_here).count());
+                left = later;
+                next_symbol += 1;
+                (here.iter().map(|(_, filter)| *filter).collect(), 0)
+            } else if let Some(waiting) = waiting.pop_front() {
+                waiting
+            } else {
+                break;
+            };
+            let parent = postings.begin_node();
+            let slot = |filter: u32| conditions(filter).get(known).map(|next| next.slot);
+            here.sort_by_key(|&filter| slot(filter));
+            for some in here.chunk_by(|&a, &b| slot(a) == slot(b)) {
+                let Some(fork) = slot(some[0]).filter(|_| some.len() >= MIN_FORK) else {
+                    let entries = some.iter().map(|&filter| entry(filter, known));
+                    postings.entries.extend(entries);
+                    continue;
+                };
+                postings.forks.push(fork);
+                let mut below: Vec<(u32, u32)> = some
+                    .iter()
+                    .flat_map(|&filter| {
+                        let symbols = &conditions(filter)[known].symbols;
+                        symbols.iter().map(move |&symbol| (symbol, filter))
+                    })
+                    .collect();
+                below.sort_unstable();
+                below.dedup();
+                for below in below.chunk_by(|a, b| a.0 == b.0) {
+                    let symbol = below[0].0;
+                    // Numbered in the order in which they wait.
+                    let node = (symbols + links.len()) as u32;
+                    links.push(Child {
+                        parent,
+                        symbol,
+                        node,
+                    });
+                    postings.nodes[parent as usize].symbols |= bit(symbol);
+                    let filters = below.iter().map(|(_, filter)| *filter).collect();
+                    waiting.push_back((filters, known + 1));
+                }
+            }
         }
-        Self {
-            starts,
-            entries: found.into_iter().map(|(_, entry)| entry).collect(),
+        postings.begin_node();
+        postings.link(&links);
+        postings.shrink();
+        postings
+    }
+
+    fn begin_node(&mut self) -> u32 {
+        self.nodes.push(Node {
+            entries: self.entries.len() as u32,
+            forks: self.forks.len() as u32,
+            symbols: 0,
+        });
+        self.nodes.len() as u32 - 1
+    }
+
+    fn link(&mut self, links: &[Child]) {
+        if links.is_empty() {
+            return;
+        }
+        self.children = vec![Child::default(); (links.len() * 2).next_power_of_two()];
+        let mask = self.children.len() - 1;
+        for link in links {
+            let mut at = place(link.parent, link.symbol) & mask;
+            while self.children[at].node != 0 {
+                at = (at + 1) & mask;
+            }
+            self.children[at] = *link;
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.nodes.shrink_to_fit();
+        self.entries.shrink_to_fit();
+        self.forks.shrink_to_fit();
+    }
+
+    /// The filters listed at a node. A symbol's node has its number.
+    #[inline]
+    pub(super) fn of(&self, node: u32) -> &[Entry] {
+        let [node, next] = self.with_next(node);
+        &self.entries[node.entries as usize..next.entries as usize]
+    }
+
+    /// Appends, to `nodes`, the children of all of them that an event with these values leads to, and theirs.
+    pub(super) fn descend(&self, values: &[u32], nodes: &mut Vec<u32>) {
+        let mut at = 0;
+        while let Some(&parent) = nodes.get(at) {
+            at += 1;
+            let [node, next] = self.with_next(parent);
+            for &slot in &self.forks[node.forks as usize..next.forks as usize] {
+                let symbol = values[slot as usize];
+                if symbol != NO_SYMBOL && node.symbols & bit(symbol) != 0 {
+                    nodes.extend(self.child(parent, symbol));
+                }
+            }
         }
     }
 
     #[inline]
-    pub(super) fn of(&self, symbol: u32) -> &[Entry] {
-        let symbol = symbol as usize;
-        &self.entries[self.starts[symbol] as usize..self.starts[symbol + 1] as usize]
+    fn with_next(&self, node: u32) -> [Node; 2] {
+        let node = node as usize;
+        [self.nodes[node], self.nodes[node + 1]]
+    }
+
+    #[inline]
+    fn child(&self, parent: u32, symbol: u32) -> Option<u32> {
+        let mask = self.children.len() - 1;
+        let mut at = place(parent, symbol) & mask;
+        loop {
+            let child = &self.children[at];
+            if child.node == 0 {
+                return None;
+            }
+            if child.parent == parent && child.symbol == symbol {
+                return Some(child.node);
+            }
+            at = (at + 1) & mask;
+        }
     }
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
-        self.starts.capacity() * 4 + self.entries.capacity() * size_of::<Entry>()
+        self.nodes.capacity() * size_of::<Node>()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.forks.capacity() * 4
+            + self.children.capacity() * size_of::<Child>()
     }
+}
+
+/// Symbols of one field often follow each other.
+#[inline]
+fn bit(symbol: u32) -> u64 {
+    1 << (symbol % 64)
+}
+
+/// Where the look-up of a child begins.
+#[inline]
+fn place(parent: u32, symbol: u32) -> usize {
+    let both = u64::from(parent) << 32 | u64::from(symbol);
+    mix(both ^ seeds()[2], seeds()[3]) as usize
 }

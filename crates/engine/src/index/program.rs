@@ -38,7 +38,8 @@ struct Step {
     argument: u64,
     /// The operation above, the slot below.
     what: u32,
-    /// Steps from the program's first, or where it ends.
+    /// Steps from this one, or where the program ends. So what follows a step that needs no test is a program,
+    /// too.
     yes: u16,
     no: u16,
 }
@@ -128,18 +129,18 @@ impl Programs {
         if start == ALWAYS {
             return true;
         }
-        let code = &self.code[start as usize..];
-        let mut at = 0;
+        let mut at = start as usize;
         loop {
-            let step = &code[at as usize];
-            at = if self.holds(step, event, known) {
+            let step = &self.code[at];
+            let go = if self.holds(step, event, known) {
                 step.yes
             } else {
                 step.no
             };
-            if at >= REJECT {
-                return at == ACCEPT;
+            if go >= REJECT {
+                return go == ACCEPT;
             }
+            at += usize::from(go);
         }
     }
 
@@ -266,7 +267,7 @@ impl Rare {
     }
 }
 
-/// Where a part of a program goes on.
+/// Where a part of a program goes on, from the program's first step.
 #[derive(Clone, Copy)]
 struct Exits {
     yes: u16,
@@ -274,7 +275,8 @@ struct Exits {
 }
 
 impl Programs {
-    /// Adds the program of a formula; its start.
+    /// Adds the program of a formula; its start. If the first parts of a conjunction are single tests, what is
+    /// left of it without some of them starts as many steps further on.
     pub(super) fn add(&mut self, formula: &Formula<Atom<'_>>) -> u32 {
         if formula.is_always() {
             return ALWAYS;
@@ -295,7 +297,7 @@ impl Programs {
         let (parts, all) = match formula {
             Formula::All(parts) => (parts, true),
             Formula::Any(parts) => (parts, false),
-            Formula::Test(atom) => return self.step(atom, exits),
+            Formula::Test(atom) => return self.step(atom, start, exits),
         };
         for (at, part) in parts.iter().enumerate() {
             let exits = if at + 1 == parts.len() {
@@ -313,7 +315,9 @@ impl Programs {
         }
     }
 
-    fn step(&mut self, atom: &Atom<'_>, Exits { yes, no }: Exits) {
+    fn step(&mut self, atom: &Atom<'_>, start: usize, Exits { yes, no }: Exits) {
+        let here = (self.code.len() - start) as u16;
+        let go = |exit| if exit >= REJECT { exit } else { exit - here };
         let (operation, argument) = match &atom.asks {
             Asks::In(symbols) => match symbols.as_slice() {
                 [symbol] => (operation::IS, u64::from(*symbol)),
@@ -350,8 +354,8 @@ impl Programs {
         self.code.push(Step {
             argument,
             what: operation << SLOT_BITS | atom.slot as u32,
-            yes,
-            no,
+            yes: go(yes),
+            no: go(no),
         });
     }
 
