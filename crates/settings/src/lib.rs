@@ -107,7 +107,10 @@ impl Pipeline {
 
     /// Brings the schema up to date as soon as the database is there, if that was asked for.
     pub async fn migrate(&self, registry: &PostgresRegistry) {
-        while self.migrate {
+        if !self.migrate {
+            return;
+        }
+        loop {
             match registry.migrate().await {
                 Ok(()) => return info!("the database's schema is up to date"),
                 Err(err) if err.category() == Category::Unavailable => {

@@ -240,6 +240,7 @@ impl Segment {
         self.scan.iter().copied().for_each(&mut test);
         failed.map_or(Ok(()), Err)
     }
+
     /// Calls `found` with the symbols of what is in the list, or of the names of the object, at `slot`. `None` if
     /// it cannot be read.
     fn elements(&self, slot: usize, event: &Event<'_>, mut found: impl FnMut(u32)) -> Option<()> {
