@@ -102,9 +102,12 @@ async fn overcome(code: u16) {
     bed.query_says("purchases", "Programmed", "False", "NoWorkers")
         .await;
     assert_eq!(bed.registry("shop").list().await.unwrap().len(), 1);
-    let injected = proxy.seen("", "").into_iter();
-    let injected = injected.filter(|seen| seen.fault.is_some()).count();
-    assert!(injected >= 14, "{injected} times {code}");
+    // An event is told after the status that it is about.
+    until("each fault above, and one of those between", async || {
+        let seen = proxy.seen("", "").into_iter();
+        (seen.filter(|seen| seen.fault.is_some()).count() >= 14).then_some(())
+    })
+    .await;
     let before = deployments(&bed).await;
     assert_eq!(before.len(), 2);
     bed.delete::<Service>("shop-handler").await;
