@@ -227,9 +227,8 @@ impl<'n> Found<'n> {
         let mut scan = Vec::new();
         for (at, way) in (0..).zip(&self.0) {
             for access in &way.accesses {
-                match access {
-                    Access::Symbol(symbol) => found.push((*symbol, at)),
-                    Access::Broad(_) => {}
+                if let Access::Symbol(symbol) = access {
+                    found.push((*symbol, at));
                 }
             }
         }

@@ -47,6 +47,9 @@ pub(super) struct Cover {
 /// What looking a filter up among the broad ones costs, as a share of testing it.
 const BROAD_COST: f64 = 0.02;
 
+/// What there being broad filters costs each event, as a share of testing a filter.
+const BROAD_START: f64 = 16.0;
+
 /// Most conditions of a filter, and most combinations of values by which they find it: each takes memory.
 const MAX_CONDITIONS: usize = 3;
 const MAX_COMBINATIONS: usize = 16;
@@ -101,9 +104,6 @@ impl Frequencies {
         }
     }
 }
-
-/// What there being broad filters costs each event, as a share of testing a filter.
-const BROAD_START: f64 = 16.0;
 
 /// How each of `formulas` is found at the least cost; `None` if only by testing it on every event.
 pub(super) fn covers<'f, 'n: 'f>(
@@ -243,11 +243,8 @@ fn add_conditions(
     frequencies: &Frequencies,
     symbols: &Symbols,
 ) {
-    if !cover
-        .accesses
-        .iter()
-        .all(|access| matches!(access, Access::Symbol(_)))
-    {
+    let is_symbol = |access: &Access| matches!(access, Access::Symbol(_));
+    if !cover.accesses.iter().all(is_symbol) {
         return;
     }
     let mut others: Vec<(f64, usize, usize)> = parts
