@@ -1,4 +1,3 @@
-import type { IMessage } from "@stomp/stompjs";
 import * as api from "./api/client";
 import { Catalogue } from "./catalogue";
 import { download, toCsv, toNdjson } from "./export";
@@ -14,6 +13,7 @@ import { isActive, type DialogName, type PauseCause, type SavedView } from "./st
 import { Store } from "./store/store";
 import { TopCounter } from "./store/top";
 import { Connection } from "./stream/connection";
+import type { MessageFrame } from "./stream/frames";
 import { retryDelay } from "./stream/retry";
 import { decode, isTemporary, type Status } from "./stream/status";
 import { TrialRun } from "./trial";
@@ -258,7 +258,7 @@ export class Session {
     this.#unsubscribe = undefined;
   }
 
-  #onMessage(runId: number, frame: IMessage): void {
+  #onMessage(runId: number, frame: MessageFrame): void {
     const { store } = this;
     const { run } = store.state;
     // Messages of a query that was left may still be under way.

@@ -41,7 +41,7 @@ export function EventList() {
     getScrollElement: () => grid.current,
     estimateSize: () => rowHeight,
     getItemKey: seqAt,
-    overscan: 8,
+    overscan: 4,
     // The heading stays on top of the rows and must not hide the one that is scrolled to.
     scrollPaddingStart: headHeight,
   });
@@ -110,6 +110,7 @@ export function EventList() {
     event.preventDefault();
   };
 
+  const items = list.getVirtualItems();
   const style = { "--columns": template(look.columns, widths, look.pipeline), "--columns-width": `${narrowest(look.columns, widths, look.pipeline)}px` } as CSSProperties;
   return (
     <div className="list">
@@ -131,11 +132,12 @@ export function EventList() {
         </div>
         {/* As high as all rows together, so that the scroll bar tells the truth. */}
         <div role="rowgroup" className="rows" style={{ height: list.getTotalSize() }}>
-          {list.getVirtualItems().map(({ key, index, start }) => {
+          {items.map(({ index, start }) => {
             const seq = seqAt(index);
             const row = session.store.rows.get(seq);
             return (
-              <ListRow key={key} id={`${id}${seq}`} row={row} look={look} top={start} index={index + 2} active={seq === active} selected={row !== undefined && row === selected} />
+              // A row that comes takes the elements of one that leaves: in a flood all rows are others each time.
+              <ListRow key={seq % items.length} id={`${id}${seq}`} row={row} look={look} top={start} index={index + 2} active={seq === active} selected={row !== undefined && row === selected} />
             );
           })}
         </div>

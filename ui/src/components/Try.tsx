@@ -1,8 +1,8 @@
 import { useMemo, useState } from "react";
-import { formatMillis, plural, visible } from "../format";
-import { eventOf, preview } from "../json/rows";
+import { formatMillis, plural } from "../format";
 import type { Trial, Tried } from "../store/state";
 import { trialRate, trialSeconds } from "../trial";
+import { Pairs } from "./cells";
 import { Dialog } from "./Dialog";
 import { Explanation } from "./WhyNot";
 import { usePage, useSession } from "./session";
@@ -91,11 +91,7 @@ function Item({ tried }: { readonly tried: Tried }) {
     <li>
       <p className="try-event">
         <span className="muted">{formatMillis(tried.row.time, zone)}</span>{" "}
-        {preview(eventOf(tried.row), [], 160).map(([field, value], index) => (
-          <span key={index} className="pair">
-            <bdi className="pair-name">{visible(field)}</bdi> <bdi>{visible(value)}</bdi>
-          </span>
-        ))}
+        <Pairs row={tried.row} without={[]} limit={160} />
       </p>
       <button type="button" className="link" aria-expanded={open} onClick={() => setOpen(!open)}>
         {matches ? "Why?" : "Why not?"}

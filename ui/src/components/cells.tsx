@@ -1,4 +1,4 @@
-import type { ReactNode } from "react";
+import { Fragment, memo, type ReactNode } from "react";
 import type { Pipeline } from "../api/types";
 import { formatMillis, visible } from "../format";
 import { fieldPath } from "../json/path";
@@ -56,7 +56,7 @@ function wideColumn(columns: readonly string[]): string | undefined {
 
 export function cell(id: string, row: EventRow, look: Look): ReactNode {
   if (id === "record.timestamp") return formatMillis(row.time, look.zone);
-  if (id === "event") return <Rest row={row} look={look} />;
+  if (id === "event") return <Rest row={row} columns={look.columns} />;
   const field = columnField(id);
   if (field !== undefined) {
     const text = textAt(eventOf(row), field, cellLimit);
@@ -76,16 +76,28 @@ function TypeCell({ name }: { readonly name: string }) {
   );
 }
 
-/** All fields that have no column of their own. */
-function Rest({ row, look }: { readonly row: EventRow; readonly look: Look }) {
+/** All fields that have no column of their own. Apart from the look, so that another zone or width reads no event again. */
+const Rest = memo(function Rest({ row, columns }: { readonly row: EventRow; readonly columns: readonly string[] }) {
   if (isTooLarge(row)) return tooLargeWords;
-  const shown = look.columns.flatMap((id) => {
+  const shown = columns.flatMap((id) => {
     const field = columnField(id);
     return field?.length === 1 ? [fieldPath(field), ...field] : [];
   });
-  return preview(eventOf(row), shown, previewLimit).map(([name, value], index) => (
-    <span key={index} className="pair">
-      <bdi className="pair-name">{visible(name)}</bdi> <bdi>{visible(value)}</bdi>
-    </span>
+  return <Pairs row={row} without={shown} limit={previewLimit} />;
+});
+
+/** The event's fields in a line, at most about `limit` characters. */
+export function Pairs({ row, without, limit }: { readonly row: EventRow; readonly without: readonly string[]; readonly limit: number }) {
+  return preview(eventOf(row), without, limit).map(([name, value], index) => (
+    <Fragment key={index}>
+      <span className="pair-name">{isolated(visible(name))}</span> {isolated(visible(value))}
+    </Fragment>
   ));
+}
+
+const leftToRight = /^[\u0020-\u024f\u2010-\u22ff\u2400-\u243f]*$/;
+
+/** Writing from right to left must not turn what stands beside it. Most text needs no element for that. */
+function isolated(text: string): ReactNode {
+  return leftToRight.test(text) ? text : <bdi>{text}</bdi>;
 }

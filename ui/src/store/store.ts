@@ -3,8 +3,11 @@ import { reduce } from "./reducer";
 import { RowBuffer } from "./rows";
 import { initialState, type Action, type State } from "./state";
 
-/** Milliseconds between two renderings of the stream: more often nobody could follow, and the viewer's own acts wait. */
+/** Milliseconds between two renderings of the stream: more often nobody could follow. */
 const calm = 80;
+/** After one comes this many times as long without any, in which the viewer's own acts are answered. */
+const rest = 3;
+const longestRest = 500;
 
 /**
  * The page's state, outside of React. What the viewer does is shown at once; what the stream does is gathered and
@@ -15,9 +18,10 @@ export class Store {
   readonly rows = new RowBuffer();
   #state: State = initialState;
   #listeners = new Set<() => void>();
-  /** Whether a rendering of the stream is under way. */
+  /** Whether a rendering of the stream is to come. */
   #due = false;
-  #shownAt = 0;
+  /** When the next rendering may be. */
+  #notBefore = 0;
 
   /** An action of the viewer. */
   dispatch(action: Action): void {
@@ -35,17 +39,26 @@ export class Store {
   rowsAdded(): void {
     if (this.#due) return;
     this.#due = true;
-    const wait = this.#shownAt + calm - performance.now();
-    const frame = () => requestAnimationFrame(() => this.#show());
-    if (wait > 0) setTimeout(frame, wait);
-    else frame();
+    this.#await();
+  }
+
+  #await(): void {
+    const wait = this.#notBefore - performance.now();
+    if (wait > 0) setTimeout(() => this.#await(), wait);
+    else requestAnimationFrame(() => this.#show());
   }
 
   #show(): void {
+    const began = performance.now();
     this.#due = false;
-    this.#shownAt = performance.now();
+    this.#notBefore = began + calm;
     this.#state = reduce(this.#state, { type: "rows", rows: this.rows.counts() });
     this.#notify();
+    // Behind layout and paint, which take longer than what was done here.
+    setTimeout(() => {
+      const took = performance.now() - began;
+      this.#notBefore = began + Math.max(calm, took + Math.min(rest * took, longestRest));
+    });
   }
 
   get state(): State {

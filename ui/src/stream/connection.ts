@@ -1,4 +1,5 @@
-import { Client, type IMessage } from "@stomp/stompjs";
+import { Client } from "@stomp/stompjs";
+import { plainMessage, type MessageFrame } from "./frames";
 import { nextTransport, retryDelay, type Transport } from "./retry";
 
 /** Why a connection is gone. */
@@ -24,6 +25,8 @@ export interface ConnectionEvents {
 /** A connection that lives this long was a good one: the next loss starts waiting from the shortest again. */
 const stableAfter = 5_000;
 const connectTimeout = 8_000;
+/** At least as often @stomp/stompjs is given a message to read: it would take a server for dead from which it hears nothing. */
+const readByStomp = 1_000;
 
 /**
  * One STOMP connection that comes back by itself, over WebSocket or SockJS.
@@ -35,6 +38,9 @@ export class Connection {
   #failures = 0;
   #attempt = 0;
   #lastGood: Transport | undefined;
+  #subscriptions = 0;
+  /** Who gets the messages of a subscription, by its id. */
+  readonly #receivers = new Map<string, (frame: MessageFrame) => void>();
   readonly #onlySockJs: boolean;
   readonly #events: ConnectionEvents;
 
@@ -65,22 +71,46 @@ export class Connection {
   }
 
   /** Subscribes on the connection that is there; the result unsubscribes if that connection still is. */
-  subscribe(destination: string, headers: Readonly<Record<string, string>>, onMessage: (message: IMessage) => void): () => void {
+  subscribe(destination: string, headers: Readonly<Record<string, string>>, onMessage: (frame: MessageFrame) => void): () => void {
     const client = this.#client;
     if (!client?.connected) throw new Error("not connected");
-    const subscription = client.subscribe(destination, onMessage, { ...headers });
+    this.#subscriptions += 1;
+    const id = `s${this.#subscriptions}`;
+    this.#receivers.set(id, onMessage);
+    const subscription = client.subscribe(destination, onMessage, { ...headers, id });
     return () => {
+      this.#receivers.delete(id);
       if (client.connected) subscription.unsubscribe();
     };
   }
 
+  /** Hands the messages that are simply read to their receivers, before @stomp/stompjs gets to see them. */
+  #readPlain(socket: WebSocket): WebSocket {
+    let readAt = 0;
+    socket.addEventListener("message", (event) => {
+      if (event.timeStamp - readAt > readByStomp) {
+        readAt = event.timeStamp;
+        return;
+      }
+      const frame = plainMessage(event.data);
+      const receiver = this.#receivers.get(frame?.headers["subscription"] ?? "");
+      if (frame === undefined || receiver === undefined) return;
+      event.stopImmediatePropagation();
+      receiver(frame);
+    });
+    return socket;
+  }
+
   async #connect(): Promise<void> {
     const transport = nextTransport(this.#failures, this.#lastGood, this.#onlySockJs);
+    this.#receivers.clear();
     this.#events.connecting(transport);
     const client = new Client({
       reconnectDelay: 0,
       connectionTimeout: connectTimeout,
       discardWebsocketOnCommFailure: true,
+      // Otherwise every frame is written out again for a log that nobody reads.
+      logRawCommunication: true,
       // Browsers slow the timers of a hidden tab to one a minute, so beats of ours would come late and the server
       // would take a healthy viewer for dead. The server's beats arrive as messages, which are not slowed.
       heartbeatOutgoing: 0,
@@ -112,7 +142,9 @@ export class Connection {
     };
     client.onWebSocketClose = (event: { code?: number }) => lost(event.code ?? 1006);
     try {
-      client.webSocketFactory = await socketFactory(transport, client);
+      const socket = await socketFactory(transport, client);
+      // SockJS cannot be listened to before others.
+      client.webSocketFactory = transport === "websocket" ? () => this.#readPlain(socket()) : socket;
     } catch {
       lost(1006);
     }
