@@ -48,6 +48,8 @@ impl Load {
             .set("acks", "all")
             .set("message.timeout.ms", "0")
             .set("linger.ms", "2")
+            // After an outage there is soon something again that can flow.
+            .set("reconnect.backoff.max.ms", "500")
             .set("queue.buffering.max.messages", "1000000")
             .create_with_context(Deliveries(Arc::clone(&outcome)))?;
         let topic = topic.to_owned();

@@ -27,8 +27,8 @@ const LOAD: Load = Load {
 /// From the first event to the fault.
 const FAULT_AFTER: Duration = Duration::from_secs(10);
 
-/// Longer than the workers' session time-out of 6 s.
-const FROZEN: Duration = Duration::from_secs(10);
+/// Longer than the workers' session time-out of 8 s.
+const FROZEN: Duration = Duration::from_secs(12);
 
 /// What a fault can touch.
 struct Run {
@@ -57,7 +57,7 @@ async fn worker_killed_and_replaced() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn worker_frozen_past_its_session_and_woken() -> Result<()> {
-    run("worker SIGSTOPped for 10 s", 2, async |run| {
+    run("worker SIGSTOPped for 12 s", 2, async |run| {
         run.pipeline.workers[0].process().signal(Signal::Stop)?;
         tokio::time::sleep(FROZEN).await;
         run.pipeline.workers[0].process().signal(Signal::Cont)
@@ -126,6 +126,7 @@ async fn run(
     tokio::time::sleep(FAULT_AFTER).await;
     let at = Instant::now();
     fault(&mut run).await?;
+    println!("{name}: done {:.1} s later", at.elapsed().as_secs_f64());
     tokio::task::spawn_blocking(|| sending.join())
         .await?
         .ok()

@@ -69,8 +69,9 @@ fn layered(ours: &[(&str, &str)], user: &ClientConfig, own: &[(&str, &str)]) -> 
 /// A member of the group that reads the source topics.
 pub(crate) fn consumer(user: &ClientConfig, group: &str) -> ClientConfig {
     let ours = [
-        // A worker that dies is missed after this; the brokers' default minimum.
-        ("session.timeout.ms", "6000"),
+        // A worker that dies is missed after this. A broker that starts again is mostly back before: a member whose
+        // session ran out meanwhile would join as a new one, and wait for the old one that it was.
+        ("session.timeout.ms", "8000"),
         ("heartbeat.interval.ms", "1000"),
         // New partitions are noticed within seconds.
         ("topic.metadata.refresh.interval.ms", "5000"),

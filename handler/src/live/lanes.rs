@@ -172,7 +172,7 @@ fn consumer_config(config: &ClientConfig, group: &str) -> ClientConfig {
     config.set("auto.offset.reset", "earliest");
     config.set("enable.partition.eof", "false");
     config.set("fetch.error.backoff.ms", "100");
-    config.set("reconnect.backoff.max.ms", "2000");
+    config.set("reconnect.backoff.max.ms", "1000");
     // What may wait in librdkafka while the hub is busy.
     config.set("queued.max.messages.kbytes", "16384");
     config
