@@ -1,5 +1,5 @@
-//! Scaling on a real node: what the operator cannot ask for changes nothing, and sockets bring a handler as soon as it
-//! can, under the load of `clickstream generate`, of which a viewer sees everything once.
+//! Scaling on a real node: what the operator cannot ask for changes nothing; as soon as it can, sockets bring a handler,
+//! and the load of `clickstream generate` workers, which leave after it. A viewer sees everything once meanwhile.
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -26,8 +26,8 @@ const SCALING: &str = r#"worker:
 /// Connections of viewers: those of two handlers.
 const SOCKETS: usize = 8;
 
-/// Events per second.
-const RATE: u32 = 600;
+/// Events per second: more than a worker with that little of a processor reads with a third of its time.
+const RATE: u32 = 8_000;
 
 /// Every event matches it.
 const FILTER: &str = r#"event.event_id != """#;
@@ -48,8 +48,8 @@ const ACTIVE: &str = ".status.conditions[?(@.type=='ScalingActive')].status";
 const REASON: &str = ".status.conditions[?(@.type=='ScalingActive')].reason";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sockets_bring_a_handler_once_metrics_can_be_had_and_no_viewer_loses_an_event() -> Result<()>
-{
+async fn sockets_and_load_bring_pods_once_metrics_can_be_had_and_no_viewer_loses_an_event()
+-> Result<()> {
     let release = Release::install().await?;
     let brokers = release.brokers();
     let pipeline = [("kafka:9092", &*brokers), ("allowedQueries:", SCALING)];
@@ -69,9 +69,13 @@ async fn sockets_bring_a_handler_once_metrics_can_be_had_and_no_viewer_loses_an_
     release.cluster().unblock_between_pods(PORT)?;
 
     sockets_bring_a_handler(&release)?;
+    load_brings_workers(&release).await?;
     some_was_shown_through_a_forwarded_port(tail)?;
     let sent = stopped(load)?;
-    account_is_complete(everything, sent.len(), &sent, CHANGE).await
+    account_is_complete(everything, sent.len(), &sent, CHANGE).await?;
+    wait(&release, ".status.worker.ready", "1")?;
+    println!("{}", decisions(&release)?);
+    Ok(())
 }
 
 /// One of everything, and others that nothing is for, all at the only handler.
@@ -114,7 +118,13 @@ async fn what_is_not_known_changes_nothing(release: &Release, everything: &Viewe
 
 fn sockets_bring_a_handler(release: &Release) -> Result<()> {
     wait(release, ACTIVE, "True")?;
-    wait(release, ".status.handler.ready", "2")?;
+    wait(release, ".status.handler.ready", "2")
+}
+
+async fn load_brings_workers(release: &Release) -> Result<()> {
+    let ready = "get csp/shop --output=jsonpath={.status.worker.ready}";
+    let several = async || Ok(release.kubectl(ready)?.parse::<u32>()? > 1);
+    until("several workers are ready", CHANGE, several).await?;
     println!("{}", decisions(release)?);
     Ok(())
 }
