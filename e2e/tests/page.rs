@@ -12,7 +12,7 @@ use clickstream_testkit::postgres::Postgres;
 use clickstream_testkit::process::{Process, Signal, built, http};
 
 /// Limit for all browser tests together, about twice what they take; without the seconds that a longer run asks for.
-const BROWSER: Duration = Duration::from_secs(480);
+const BROWSER: Duration = Duration::from_secs(900);
 
 /// Seconds that `make soak` wants one of the tests in `ui/tests` to last.
 fn asked(variable: &str) -> Duration {
