@@ -57,7 +57,8 @@ async fn worker_killed_and_replaced() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn worker_frozen_past_its_session_and_woken() -> Result<()> {
-    run("worker SIGSTOPped for 12 s", 2, async |run| {
+    let name = format!("worker SIGSTOPped for {} s", FROZEN.as_secs());
+    run(&name, 2, async |run| {
         run.pipeline.workers[0].process().signal(Signal::Stop)?;
         tokio::time::sleep(FROZEN).await;
         run.pipeline.workers[0].process().signal(Signal::Cont)

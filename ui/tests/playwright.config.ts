@@ -10,7 +10,7 @@ export default defineConfig({
   // Three systems: one that sends about 200 events a second, for the load one that sends 2,000, and one with a standing query.
   projects: [
     { name: "page", testIgnore: ["load.spec.ts", "standing.spec.ts"] },
-    // Without a trace: taking down the page before and after each click keeps it busier than the load does.
+    // Without a trace: recording the page before and after each click is work for it, and would be measured.
     { name: "load", testMatch: "load.spec.ts", use: { trace: "off" } },
     { name: "standing", testMatch: "standing.spec.ts" },
   ],

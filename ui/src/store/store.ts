@@ -7,6 +7,7 @@ import { initialState, type Action, type State } from "./state";
 const calm = 80;
 /** After one comes this many times as long without any, in which the viewer's own acts are answered. */
 const rest = 3;
+/** Milliseconds, however long that one took. */
 const longestRest = 500;
 
 /**
