@@ -37,8 +37,9 @@ demo: ## The whole system in one process (PORT, RATE; BROKERS= and DATABASE_URL=
 	@exec $(programs)/clickstream demo
 
 # The first time beside the page, as it takes minutes, and once more if it was ready before the page that it embeds.
+# Without the plugin of kubectl, which a demo has no use for.
 demo-program:
-	cargo build --locked -p clickstream --bin clickstream
+	cargo build --locked -p clickstream --bin clickstream --no-default-features
 
 services: ## Starts Kafka and PostgreSQL on free ports, prints BROKERS= and DATABASE_URL=, until Ctrl-C
 	@testbed/setup services

@@ -11,6 +11,7 @@ mod dataset;
 mod demo;
 mod generate;
 mod kafka;
+#[cfg(feature = "kubectl")]
 mod kubectl;
 mod match_events;
 mod ndjson;
@@ -45,39 +46,11 @@ enum Command {
     Demo(demo::Args),
 }
 
-/// The plugin of kubectl: pipelines and queries of a cluster.
-#[derive(Debug, Parser)]
-#[command(
-    name = "kubectl-clickstream",
-    bin_name = "kubectl clickstream",
-    version
-)]
-struct Plugin {
-    #[command(subcommand)]
-    command: PluginCommand,
-}
-
-/// What the plugin does.
-#[derive(Debug, Subcommand)]
-enum PluginCommand {
-    #[command(flatten)]
-    Cluster(kubectl::Command),
-    /// Checks a filter and prints its canonical form
-    Check(check::Args),
-    /// Matches filters against events, both from files
-    Match(match_events::Args),
-}
-
 /// Parses the process's arguments, does what they ask and gives the exit code.
 pub fn run() -> ExitCode {
     // TLS by `ring`. Fails only if a provider is installed already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let result = if is_plugin() {
-        run_plugin(Plugin::parse().command)
-    } else {
-        run_command(Cli::parse().command)
-    };
-    match result {
+    match dispatch() {
         Ok(code) => code,
         Err(error) if reader_is_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -87,29 +60,18 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn run_plugin(command: PluginCommand) -> anyhow::Result<ExitCode> {
-    match command {
-        PluginCommand::Cluster(command) => kubectl::run(command),
-        PluginCommand::Check(args) => check::run(&args),
-        PluginCommand::Match(args) => match_events::run(&args),
+fn dispatch() -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "kubectl")]
+    if kubectl::is_called() {
+        return kubectl::run();
     }
-}
-
-fn run_command(command: Command) -> anyhow::Result<ExitCode> {
-    match command {
+    match Cli::parse().command {
         Command::Tail(args) => tail::run(args),
         Command::Check(args) => check::run(&args),
         Command::Match(args) => match_events::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Demo(args) => demo::run(args),
     }
-}
-
-/// Whether the program goes by the name under which kubectl finds its plugins.
-fn is_plugin() -> bool {
-    let program = std::env::args_os().next().unwrap_or_default();
-    let name = std::path::Path::new(&program).file_name();
-    name.is_some_and(|name| name.to_string_lossy().starts_with("kubectl-"))
 }
 
 /// Whether standard output was closed by its reader, as `head` does.
@@ -132,7 +94,6 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Cli::command().debug_assert();
-        Plugin::command().debug_assert();
     }
 
     #[test]

@@ -32,6 +32,7 @@ commands! {
     demo: ["demo"];
 }
 
+#[cfg(feature = "kubectl")]
 #[test]
 fn as_a_plugin_it_calls_itself_by_that_name() {
     let folder = tempfile::TempDir::new().unwrap();

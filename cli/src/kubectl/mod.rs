@@ -7,28 +7,46 @@ mod cluster;
 mod tail;
 mod words;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use clap::Subcommand;
+use clap::{Parser, Subcommand};
 use clickstream_resources::{ClickstreamPipeline, ClickstreamQuery};
 
+use crate::{check, match_events};
 use cluster::Cluster;
 
-/// What the plugin does beside the offline commands.
+/// The plugin of kubectl: pipelines and queries of a cluster.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl-clickstream",
+    bin_name = "kubectl clickstream",
+    version
+)]
+struct Plugin {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What the plugin does.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+enum Command {
     /// Shows pipelines and queries, and whether they are ready
     Status(StatusArgs),
     /// Says why a query or a pipeline is not ready, and what to do about it
     Explain(ExplainArgs),
     /// Shows the events that match a query, one per line, as they happen
     Tail(tail::Args),
+    /// Checks a filter and prints its canonical form
+    Check(check::Args),
+    /// Matches filters against events, both from files
+    Match(match_events::Args),
 }
 
 /// What `status` is told.
 #[derive(Debug, clap::Args)]
-pub(crate) struct StatusArgs {
+struct StatusArgs {
     #[command(flatten)]
     cluster: Cluster,
     /// Of all namespaces
@@ -40,7 +58,7 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit codes: 0 it is ready, 3 it is not, 1 it cannot be found.")]
-pub(crate) struct ExplainArgs {
+struct ExplainArgs {
     #[command(flatten)]
     cluster: Cluster,
     /// Which: csq/NAME or csp/NAME
@@ -50,20 +68,29 @@ pub(crate) struct ExplainArgs {
 
 /// An object by its kind and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Object {
+enum Object {
     Query(String),
     Pipeline(String),
 }
 
-/// Does what is asked.
+/// Whether the program goes by the name under which kubectl finds its plugins.
+pub(crate) fn is_called() -> bool {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&program).file_name();
+    name.is_some_and(|name| name.to_string_lossy().starts_with("kubectl-"))
+}
+
+/// Parses the process's arguments and does what they ask.
 ///
 /// # Errors
 /// When kubectl cannot be run or refuses; with its words.
-pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
-    match command {
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    match Plugin::parse().command {
         Command::Status(args) => status(&args),
         Command::Explain(args) => explain(&args),
         Command::Tail(args) => tail::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Match(args) => match_events::run(&args),
     }
 }
 
@@ -115,7 +142,14 @@ fn parse_object(text: &str) -> anyhow::Result<Object> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Plugin::command().debug_assert();
+    }
 
     #[test]
     fn objects_are_named_as_for_kubectl() {
