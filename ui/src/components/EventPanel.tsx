@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
 import { formatCount, formatMillis } from "../format";
 import { parse } from "../json/parse";
 import { isTooLarge, positionOf, type EventRow } from "../store/rows";
@@ -16,6 +16,8 @@ const maxRaw = 200_000;
 export function EventPanel() {
   const session = useSession();
   const row = usePage((state) => state.selected);
+  // Behind the frame that answers the click: a tree of many values takes longer than that may.
+  const body = useDeferredValue(row, undefined);
   const [tab, setTab] = useState<(typeof tabs)[number]>("Tree");
   const close = useRef<HTMLButtonElement>(null);
 
@@ -52,9 +54,9 @@ export function EventPanel() {
               </button>
             ))}
           </div>
-          {tab === "Tree" && <Tree key={row.source} text={row.body} />}
-          {tab === "Raw" && <Raw text={row.body} />}
-          {tab === "Why not?" && <Why row={row} />}
+          {body && tab === "Tree" && <Tree key={body.source} text={body.body} />}
+          {body && tab === "Raw" && <Raw text={body.body} />}
+          {body && tab === "Why not?" && <Why row={body} />}
         </>
       )}
     </section>
