@@ -171,11 +171,12 @@ impl Compiler {
         let lane = (query.watched && query.lane < lane_count).then_some(query.lane);
         let known = self.keys.get(&query.id).map(|key| *key as usize);
         let former = known.and_then(|key| self.entries[key].as_deref());
+        let is_same = |former: &Entry| Arc::ptr_eq(&former.query, query) && former.lane == lane;
+        if former.is_some_and(is_same) {
+            return;
+        }
         let sinks = self.sinks(query, former);
         let (key, entry) = match (known, former) {
-            (Some(_), Some(former)) if Arc::ptr_eq(&former.query, query) && former.lane == lane => {
-                return;
-            }
             // The id is that of the filter, which therefore stays.
             (Some(key), Some(former)) => {
                 let limit = match &former.limit {

@@ -58,6 +58,8 @@ impl Reports {
         let mut catalogue_after = FIRST_CATALOGUE_AFTER;
         let mut records = self.metrics.records.get();
         let mut rates_at = Instant::now();
+        // Some stand in the registry.
+        let mut rates_stand = false;
         let mut counts: HashMap<QueryId, u64> = HashMap::new();
         let mut sinks = SinkTroubles::default();
         let mut sinks_at = Instant::now();
@@ -107,13 +109,13 @@ impl Reports {
                     let before = counts.get(id).copied().unwrap_or_default();
                     (*id, count.saturating_sub(before) as f64 / seconds)
                 };
-                let rates: Vec<(QueryId, f64)> = now.iter().map(rate).collect();
-                if !rates.is_empty() || !counts.is_empty() {
-                    written(
-                        self.registry
-                            .report_standing_rates(self.worker, &rates)
-                            .await,
-                    );
+                let rates = now.iter().map(rate).filter(|(_, rate)| *rate > 0.0);
+                let rates: Vec<(QueryId, f64)> = rates.collect();
+                if rates_stand || !rates.is_empty() {
+                    let told = self.registry.report_standing_rates(self.worker, &rates);
+                    if written(told.await) {
+                        rates_stand = !rates.is_empty();
+                    }
                 }
                 (counts, rates_at) = (now, Instant::now());
             }
