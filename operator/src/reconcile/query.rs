@@ -120,7 +120,6 @@ async fn look(query: &ClickstreamQuery, uid: &str, ctx: &Context) -> Result<Acti
     if conditions.is_empty() {
         // Whoever waits for this object must not take one without conditions for a finished one.
         let needs = &NEEDS[..NEEDS.len() - usize::from(sink::of(query).is_none())];
-        needs.iter().for_each(|need| said.keep(*need));
         said.conclude(needs, (Reason::Ready, ""), false);
         status.conditions = said.finish();
         status::write(ctx, query, before, &status).await?;
