@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use clickstream_e2e::{SOON, until};
 use clickstream_testkit::kubernetes::Kubernetes;
 
 /// Values for each thing that can be chosen, one by one or in a file.
@@ -164,8 +165,8 @@ fn wrong_values_are_refused_by_name() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn definitions_and_objects_outlive_the_release() -> Result<()> {
+#[tokio::test]
+async fn definitions_and_objects_outlive_upgrade_and_release() -> Result<()> {
     let kubernetes = Kubernetes::start()?;
     let place = ["--namespace", "ops"];
     let install = [&["install", "events", "--create-namespace"][..], &place].concat();
@@ -175,19 +176,46 @@ fn definitions_and_objects_outlive_the_release() -> Result<()> {
         &kubernetes,
         &["wait", established, "crd", "--all", "--timeout=60s"],
     )?;
-    kubernetes.apply(&root().join("examples/query.yaml"), &[])?;
-    // As an older release would have left it: an upgrade brings what is missing.
+    // As an older release would have left it: without a field and the columns of today.
     let crd = "crd/clickstreamqueries.clickstream.dev";
-    let shorten = r#"[{"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"}]"#;
-    kubectl(&kubernetes, &["patch", crd, "--type=json", "-p", shorten])?;
+    let older = r#"[
+        {"op": "remove", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/rate"},
+        {"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"}
+    ]"#;
+    kubectl(&kubernetes, &["patch", crd, "--type=json", "-p", older])?;
+    let query = "csq/mobile-purchases";
+    let rate = || Ok(kubectl(&kubernetes, &["get", query, "-o", "jsonpath={.spec.rate}"])?.0);
+    until("the older definition is in force", SOON, async || {
+        let example = root().join("examples/query.yaml");
+        kubernetes.apply(&example, &[])?;
+        let unknown = rate()?.is_empty();
+        if !unknown {
+            kubectl(&kubernetes, &["delete", query])?;
+        }
+        Ok(unknown)
+    })
+    .await?;
+
     let upgrade = [&["upgrade", "events", "--force-conflicts"][..], &place].concat();
     helm(&kubernetes, &upgrade, &["replicas=0", "concurrency=3"])?;
-    let (columns, _) = kubectl(&kubernetes, &["get", crd, "-o", "yaml"])?;
-    ensure!(columns.contains("additionalPrinterColumns"), "{columns}");
+    let (definition, _) = kubectl(&kubernetes, &["get", crd, "-o", "yaml"])?;
+    ensure!(
+        definition.contains("additionalPrinterColumns"),
+        "{definition}"
+    );
+    until(
+        "the older query has the default of what is new",
+        SOON,
+        async || Ok(rate()? == "100"),
+    )
+    .await?;
+    let faster = r#"{"spec": {"rate": 7}}"#;
+    kubectl(&kubernetes, &["patch", query, "--type=merge", "-p", faster])?;
+    ensure!(rate()? == "7", "it does not take what is new");
 
     let uninstall = [&["uninstall", "events"][..], &place].concat();
     run(kubernetes.helm()?.args(uninstall))?;
-    kubectl(&kubernetes, &["get", "csq", "mobile-purchases"])?;
+    kubectl(&kubernetes, &["get", query])?;
     let (left, _) = kubectl(
         &kubernetes,
         &["get", "deploy,sa,role", "-n", "ops", "-o", "name"],
