@@ -184,7 +184,9 @@ async fn definitions_and_objects_outlive_upgrade_and_release() -> Result<()> {
     ]"#;
     kubectl(&kubernetes, &["patch", crd, "--type=json", "-p", older])?;
     let query = "csq/mobile-purchases";
-    let rate = || Ok(kubectl(&kubernetes, &["get", query, "-o", "jsonpath={.spec.rate}"])?.0);
+    let rate = || -> Result<String> {
+        Ok(kubectl(&kubernetes, &["get", query, "-o", "jsonpath={.spec.rate}"])?.0)
+    };
     until("the older definition is in force", SOON, async || {
         let example = root().join("examples/query.yaml");
         kubernetes.apply(&example, &[])?;
