@@ -113,8 +113,8 @@ async fn rate_for_several_workers(release: &Release) -> Result<u32> {
         if share > BUSY {
             return Ok(rate);
         }
-        // In small steps: what one worker cannot read is read by few more, in the end.
-        rate += rate / 2;
+        // In small steps: what one worker cannot read is caught up by another without haste.
+        rate += rate / 8;
         ensure!(rate <= most, "a worker has time left at any rate");
     }
 }
