@@ -58,7 +58,7 @@ impl Reports {
         let mut catalogue_after = FIRST_CATALOGUE_AFTER;
         let mut records = self.metrics.records.get();
         let mut rates_at = Instant::now();
-        // Some stand in the registry.
+        // Some stand in the registry, or may.
         let mut rates_stand = false;
         let mut counts: HashMap<QueryId, u64> = HashMap::new();
         let mut sinks = SinkTroubles::default();
@@ -113,9 +113,7 @@ impl Reports {
                 let rates: Vec<(QueryId, f64)> = rates.collect();
                 if rates_stand || !rates.is_empty() {
                     let told = self.registry.report_standing_rates(self.worker, &rates);
-                    if written(told.await) {
-                        rates_stand = !rates.is_empty();
-                    }
+                    rates_stand = !written(told.await) || !rates.is_empty();
                 }
                 (counts, rates_at) = (now, Instant::now());
             }

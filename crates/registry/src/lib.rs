@@ -197,8 +197,7 @@ pub trait Registry: Send + Sync + 'static {
     async fn processes(&self) -> Result<Processes, RegistryError>;
 
     /// Writes a worker's matches per second of standing queries that have some, at most every 30 s; replaces what it
-    /// wrote before.
-    /// Counts while its row ([`report_worker`](Registry::report_worker), first) does.
+    /// wrote before. Counts while its row ([`report_worker`](Registry::report_worker), first) does.
     ///
     /// # Errors
     /// [`RegistryError::Unavailable`].
