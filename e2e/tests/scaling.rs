@@ -41,11 +41,8 @@ const LOOKS: f64 = 4.0;
 /// Events that are shown through a forwarded port.
 const SHOWN: usize = 100;
 
-/// Limit for pods to come.
+/// Limit for pods to come, and for what waits to be read.
 const CHANGE: Duration = Duration::from_secs(180);
-
-/// Limit for what waits to be read, by workers with little of a processor.
-const READ: Duration = Duration::from_secs(400);
 
 /// The port of pods that has their metrics, and all else.
 const PORT: u16 = 8080;
@@ -79,42 +76,39 @@ async fn sockets_and_load_bring_pods_once_metrics_can_be_had_and_no_viewer_loses
     load_brings_workers(&release).await?;
     some_was_shown_through_a_forwarded_port(tail)?;
     let sent = stopped(load)?;
-    account_is_complete(everything, sent.len(), &sent, READ).await?;
+    account_is_complete(everything, sent.len(), &sent, CHANGE).await?;
     wait(&release, ".status.worker.ready", "1")?;
     println!("{}", decisions(&release)?);
     Ok(())
 }
 
 /// Events per second that are too many for one worker with that little of a processor, whatever the machine; all that were
-/// sent to find out have been read.
+/// sent to find out have been read and accounted for.
 async fn rate_for_several_workers(release: &Release) -> Result<u32> {
     let workers = "--selector=app.kubernetes.io/component=worker";
-    let records = async || metric(release, workers, "worker_records_total").await;
     let busy = async || metric(release, workers, "worker_busy_seconds_total").await;
     let [mut rate, most] = RATES;
     // Without somebody who watches a worker has little to do.
-    let _watches = viewer(release, "a viewer to try rates with", FILTER).await?;
+    let mut watching = viewer(release, "a viewer to try rates with", FILTER).await?;
+    let mut sent = 0;
     loop {
-        let read = records().await?;
         let load = release.generate(rate, 0)?;
-        until("events to be read", SOON, async || {
-            Ok(records().await? > read)
-        })
-        .await?;
+        let flow = |log: &Log| log.events.len() > sent;
+        watching.until("events to flow", SOON, flow).await?;
         let (before, start) = (busy().await?, Instant::now());
         tokio::time::sleep(Duration::from_secs(5)).await;
         let share = (busy().await? - before) / start.elapsed().as_secs_f64();
-        let sent = stopped(load)?.len() as f64;
-        until("all to be read", READ, async || {
-            Ok(records().await? >= read + sent)
-        })
-        .await?;
+        sent += stopped(load)?.len();
+        // Whoever comes while a worker has yet to state what it read is told of more than came since.
+        let stated = |log: &Log| log.progress("/scanned") == sent as u64;
+        watching.until("all to be stated", CHANGE, stated).await?;
         println!("{rate} events a second keep a worker busy for {share:.2} of the time");
         if share > BUSY {
+            watching.close().await?;
             return Ok(rate);
         }
         // In small steps: what one worker cannot read is caught up by another without haste.
-        rate += rate / 8;
+        rate += rate / 4;
         ensure!(rate <= most, "a worker has time left at any rate");
     }
 }
