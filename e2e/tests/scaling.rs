@@ -77,7 +77,9 @@ async fn sockets_and_load_bring_pods_once_metrics_can_be_had_and_no_viewer_loses
     some_was_shown_through_a_forwarded_port(tail)?;
     let sent = stopped(load)?;
     account_is_complete(everything, sent.len(), &sent, CHANGE).await?;
-    wait(&release, ".status.worker.ready", "1")?;
+    // Not only ready ones, of which there may be few for a moment.
+    wait(&release, ".status.worker.desired", "1")?;
+    wait(&release, ".status.worker.replicas", "1")?;
     println!("{}", decisions(&release)?);
     Ok(())
 }
