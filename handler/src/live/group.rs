@@ -10,7 +10,7 @@ use clickstream_wire::{QueryId, Range};
 
 use super::{
     lane::{Accepted, PartitionId, QueryCount},
-    subscription::Member,
+    subscription::{Earlier, Member},
 };
 
 /// A query as this handler serves it.
@@ -183,6 +183,34 @@ impl Group {
         matched
     }
 
+    /// Whether all that a range counts came to the group.
+    fn saw_all(&self, accepted: &Accepted) -> bool {
+        accepted.complete && self.saw_previous(accepted)
+    }
+
+    /// The part of a range before the group's first match, if there were matches in it. To be asked before the
+    /// range is counted.
+    pub(crate) fn missed(
+        &self,
+        at: PartitionId,
+        range: &Range,
+        (matched, left_out): (u64, u64),
+        accepted: &Accepted,
+    ) -> Option<Earlier> {
+        let mark = self.marks.get(&at).filter(|_| !self.saw_all(accepted))?;
+        let came = if mark.epoch == range.epoch {
+            mark.came
+        } else {
+            0
+        };
+        let sent = i64::try_from(matched.saturating_sub(left_out)).unwrap_or(i64::MAX);
+        (sent > came).then_some(Earlier {
+            begin: range.begin,
+            end: mark.first,
+            matched: sent - came,
+        })
+    }
+
     /// Counts a range: how many of the query's matches it says there were, and how many of them left out.
     /// Returns what was added to `matched`.
     pub(crate) fn count(
@@ -206,10 +234,7 @@ impl Group {
         }
         let left_out = i64::try_from(left_out).unwrap_or(i64::MAX);
         let mut matched = i64::try_from(matched).unwrap_or(i64::MAX);
-        let since_before = accepted
-            .previous
-            .is_some_and(|previous| previous > self.created);
-        if !(accepted.complete && since_before) {
+        if !self.saw_all(accepted) {
             // Part of the range was before this handler read the lane, or before this group.
             matched = matched.min(came.saturating_add(left_out));
         }
@@ -262,6 +287,18 @@ impl Group {
             start.matched += open + mark.withdrawn;
         }
         start
+    }
+
+    /// What was passed on since the last statements.
+    pub(crate) fn unstated(&self) -> impl Iterator<Item = (PartitionId, Earlier)> {
+        self.marks.iter().filter_map(|(at, mark)| {
+            let earlier = Earlier {
+                begin: i64::MIN,
+                end: mark.passed.last()? + 1,
+                matched: i64::try_from(mark.passed.len()).unwrap_or(i64::MAX),
+            };
+            Some((*at, earlier))
+        })
     }
 
     /// The largest rate anybody needs; none is no limit and beats all.

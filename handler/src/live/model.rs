@@ -409,6 +409,25 @@ impl Viewer {
             "matched = delivered + left out"
         );
         assert!(*matched + self.gaps.len() as u64 * 1_000 >= owed.count() as u64);
+        if !reread && self.gaps.is_empty() {
+            let owed: i64 = (0..PARTITIONS).map(|at| ends[at] - live[at]).sum();
+            assert!(*scanned >= owed as u64, "{scanned} scanned of {owed} owed");
+        }
+        if !reread && self.query == 0 {
+            // What its account begins with is at most one unreadable record before the first match.
+            let not_matched = (0..PARTITIONS).flat_map(|partition| {
+                let seen = self.seen.range((partition, 0)..(partition + 1, 0)).next();
+                let begin = seen.map_or(ends[partition], |(_, first)| *first);
+                (begin - 1..ends[partition])
+                    .filter(move |offset| self::unreadable(partition, *offset))
+            });
+            assert!(
+                *scanned <= matched + not_matched.count() as u64,
+                "{:?}, first seen {:?}",
+                self.progress,
+                self.seen.first(),
+            );
+        }
         let all: i64 = ends.iter().sum();
         assert!(
             *matched + *unreadable <= *scanned && (zombies || *scanned <= all as u64),

@@ -3,12 +3,13 @@
 //! Pure: it is told the time.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use clickstream_registry::StandingName;
+use clickstream_wire::Range;
 
 use super::{
     DropReason, LeftOut, Outbound, Status, Time,
@@ -67,6 +68,8 @@ pub(crate) struct Member {
     pending: Option<HashSet<PartitionId>>,
     start: Counts,
     scanned_start: Scanned,
+    /// What ranges to come count, although it was before `start`.
+    earlier: HashMap<PartitionId, Earlier>,
     /// What former queries of a moved subscription added up to.
     carried: Totals,
     /// What was shown last: while a partition is read again, totals stand still rather than go back.
@@ -98,6 +101,7 @@ impl Member {
             pending: None,
             start: Counts::default(),
             scanned_start: Scanned::default(),
+            earlier: HashMap::new(),
             carried: Totals::default(),
             shown: Totals::default(),
             terms,
@@ -108,12 +112,16 @@ impl Member {
     pub(crate) fn enter(&mut self, query: String, group: &Group, lane: Option<&Lane>) {
         self.start = group.start();
         self.scanned_start = Scanned::default();
+        self.earlier = group.unstated().collect();
         let mut crossed = HashSet::new();
         if let (Some(lane), Some(revision)) = (lane, group.revision) {
-            for (at, _) in lane.scanned() {
+            for (at, end) in lane.ends() {
                 if let Some(scanned) = lane.reached(at, revision) {
                     self.scanned_start += scanned;
                     crossed.insert(at);
+                    if let Some(earlier) = self.earlier.get_mut(&at) {
+                        earlier.begin = end;
+                    }
                 }
             }
         }
@@ -142,20 +150,39 @@ impl Member {
         self.pending.is_none()
     }
 
-    /// A partition was stated: its records count once its owner runs `revision`, the query's. `range` is what
-    /// the statement's own range counted, if the query was matched in it already.
+    /// Whether all of a range that is stated now counts for this member.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_live() && self.earlier.is_empty()
+    }
+
+    /// A partition was stated: its records count once its owner runs `revision`, the query's. `scanned` is what
+    /// `range` counted, if the query was matched in it already; `missed` is the part of it before the group.
     pub(crate) fn partition_stated(
         &mut self,
         at: PartitionId,
         lane: &Lane,
         revision: u64,
-        range: Scanned,
+        range: &Range,
+        scanned: Scanned,
+        missed: Option<Earlier>,
     ) {
         if let Some(crossed) = &mut self.pending
-            && let Some(scanned) = lane.reached(at, revision)
-            && crossed.insert(at)
+            && !crossed.contains(&at)
         {
-            self.scanned_start += scanned - range;
+            let Some(totals) = lane.reached(at, revision) else {
+                return;
+            };
+            crossed.insert(at);
+            self.scanned_start += totals - scanned;
+            if let Some(missed) = missed {
+                self.earlier.entry(at).or_insert(missed);
+            }
+        }
+        if let Some(earlier) = self.earlier.get_mut(&at) {
+            self.scanned_start += earlier.take(range, scanned);
+            if earlier.begin >= earlier.end {
+                self.earlier.remove(&at);
+            }
         }
     }
 
@@ -275,6 +302,32 @@ impl Member {
             });
         }
         left.is_zero()
+    }
+}
+
+/// Records of a partition up to the last match that is known to have come before somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Earlier {
+    pub(crate) begin: i64,
+    pub(crate) end: i64,
+    /// Matches among them.
+    pub(crate) matched: i64,
+}
+
+impl Earlier {
+    /// Takes out those that `range`, which counted `scanned`, counts. Its unreadable records are taken for
+    /// earlier ones as far as there is room for them between the matches.
+    fn take(&mut self, range: &Range, scanned: Scanned) -> Scanned {
+        // Offsets of a topic without compaction are its records.
+        let records = self.end.min(range.end) - self.begin.max(range.begin);
+        let records = records.clamp(0, scanned.scanned);
+        let matched = self.matched.min(records);
+        self.matched -= matched;
+        self.begin = self.begin.max(range.end);
+        Scanned {
+            scanned: records,
+            unreadable: scanned.unreadable.min(records - matched),
+        }
     }
 }
 

@@ -122,6 +122,7 @@ impl Hub {
                 group.begin(at, range.epoch, first);
                 counts = (0, 0);
             }
+            let missed = group.missed(at, range, counts, accepted);
             let matched = group.count(at, range, counts, accepted);
             counted.extend((matched > 0).then(|| group.receipt(at, *id, matched)));
             let Some(revision) = group.revision else {
@@ -133,8 +134,9 @@ impl Hub {
             } else {
                 accepted.scanned
             };
-            for member in group.members.iter_mut().filter(|member| !member.is_live()) {
-                member.partition_stated(at, lane_state, revision, scanned);
+            let members = group.members.iter_mut();
+            for member in members.filter(|member| !member.is_settled()) {
+                member.partition_stated(at, lane_state, revision, range, scanned, missed);
             }
         }
         if let Some(end) = accepted.taken_over_at {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clickstream_registry::Served;
-use clickstream_wire::{Incarnation, Progress, Range, TopicPartitions};
+use clickstream_wire::{Flags, Incarnation, Progress, QueryCounts, Range, Source, TopicPartitions};
 
 use super::super::{
     GapRange, GapReason, Kind, OutboundMetrics, Status, Time, projection::View, subscription::Now,
@@ -39,17 +39,7 @@ impl Bed {
             lane: LANE,
             revision: 5,
         });
-        bed.outbound.open(1).unwrap();
-        let terms = Terms {
-            outbound: Arc::clone(&bed.outbound),
-            channel: 1,
-            view: Arc::new(View::parse(None).unwrap()),
-            rate: None,
-            ttl: Duration::from_secs(60),
-            standing: None,
-            class: "scan".to_owned(),
-        };
-        bed.hub.join(ticket, terms, now);
+        bed.hub.join(ticket, terms(&bed.outbound), now);
         bed.state(0, 10, 0, [1; 16], None);
         assert_eq!(bed.told(), ["registered", "live"]);
         bed
@@ -63,12 +53,7 @@ impl Bed {
         incarnation: Incarnation,
         lost: Option<(i64, i64)>,
     ) {
-        let topic = TopicPartitions {
-            topic: "events".into(),
-            incarnation,
-            partitions: 1,
-        };
-        let range = Range {
+        self.state_range(Range {
             topic: "events".into(),
             incarnation,
             partition,
@@ -80,6 +65,14 @@ impl Bed {
             lag_records: 4,
             lost,
             ..Range::default()
+        });
+    }
+
+    fn state_range(&mut self, range: Range) {
+        let topic = TopicPartitions {
+            topic: range.topic.clone(),
+            incarnation: range.incarnation,
+            partitions: 1,
         };
         let progress = Progress {
             revision: 5,
@@ -90,19 +83,56 @@ impl Bed {
         self.hub.progress(LANE, &progress, self.now);
     }
 
+    /// The records at `offsets` match.
+    fn matched(&mut self, offsets: std::ops::Range<i64>) {
+        for offset in offsets {
+            let record = Match {
+                source: Source {
+                    topic: "events".into(),
+                    incarnation: [1; 16],
+                    partition: 0,
+                    offset,
+                    timestamp_ms: 1,
+                },
+                epoch: 1,
+                queries: std::iter::once(QUERY).collect(),
+                flags: Flags::default(),
+            };
+            self.hub.matched(LANE, &record, b"{}", self.now.instant);
+        }
+    }
+
     fn statuses(&self) -> Vec<Status> {
-        let mut items = Vec::new();
-        self.outbound.take(&mut items);
-        let statuses = items.into_iter().map(|item| match item.kind {
-            Kind::Status(status) => status,
-            Kind::Event(event) => panic!("{event:?}"),
-        });
-        statuses.collect()
+        statuses(&self.outbound)
     }
 
     fn told(&self) -> Vec<&'static str> {
         self.statuses().iter().map(Status::name).collect()
     }
+}
+
+/// Opens a channel on `outbound` for a viewer of everything.
+fn terms(outbound: &Arc<Outbound>) -> Terms {
+    outbound.open(1).unwrap();
+    Terms {
+        outbound: Arc::clone(outbound),
+        channel: 1,
+        view: Arc::new(View::parse(None).unwrap()),
+        rate: None,
+        ttl: Duration::from_secs(60),
+        standing: None,
+        class: "scan".to_owned(),
+    }
+}
+
+fn statuses(outbound: &Outbound) -> Vec<Status> {
+    let mut items = Vec::new();
+    outbound.take(&mut items);
+    let statuses = items.into_iter().filter_map(|item| match item.kind {
+        Kind::Status(status) => Some(status),
+        Kind::Event(_) => None,
+    });
+    statuses.collect()
 }
 
 fn gap(reason: GapReason, from: i64, to: i64) -> Status {
@@ -153,6 +183,44 @@ fn a_topic_made_anew_begins_anew_and_is_told() {
 }
 
 #[test]
+fn the_account_of_a_running_query_begins_after_the_last_match_before_its_viewer() {
+    let mut bed = Bed::new();
+    bed.matched(10..14);
+    let ticket = bed.hub.prepare(QUERY, "", "true", LANE, None);
+    let second = Arc::new(Outbound::new(1 << 20, OutboundMetrics::default()));
+    bed.hub.join(ticket, terms(&second), bed.now);
+    bed.matched(14..17);
+    bed.state_range(Range {
+        topic: "events".into(),
+        incarnation: [1; 16],
+        epoch: 1,
+        begin: 10,
+        end: 18,
+        scanned: 8,
+        unreadable: 1,
+        queries: vec![QueryCounts {
+            id: QUERY,
+            matched: 7,
+            left_out: 0,
+        }],
+        ..Range::default()
+    });
+    bed.hub.tell_progress();
+    let told = statuses(&second);
+    let Some(Status::Progress {
+        scanned,
+        matched,
+        delivered,
+        unreadable,
+        ..
+    }) = told.last()
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((*scanned, *matched, *delivered, *unreadable), (4, 3, 3, 1));
+}
+
+#[test]
 fn a_record_that_is_not_understood_is_a_gap_nobody_can_measure() {
     let mut bed = Bed::new();
     bed.hub.unknown(LANE);
@@ -192,17 +260,7 @@ fn a_viewer_that_comes_while_all_are_sent_away_is_sent_away_too() {
     assert!(bed.hub.wanted(QUERY).is_none());
     let ticket = bed.hub.prepare(QUERY, "", "true", LANE, None);
     let other = Arc::new(Outbound::new(1 << 20, OutboundMetrics::default()));
-    other.open(1).unwrap();
-    let terms = Terms {
-        outbound: Arc::clone(&other),
-        channel: 1,
-        view: Arc::new(View::parse(None).unwrap()),
-        rate: None,
-        ttl: Duration::from_secs(60),
-        standing: None,
-        class: "scan".to_owned(),
-    };
-    bed.hub.join(ticket, terms, bed.now);
+    bed.hub.join(ticket, terms(&other), bed.now);
     let mut items = Vec::new();
     other.take(&mut items);
     let last = items.last().map(|item| &item.kind);
