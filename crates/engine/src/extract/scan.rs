@@ -116,18 +116,36 @@ impl Scan {
             impl Fn(&[u8; 64], u64, u32, &mut [u32; 64], &mut [u8; 64]),
         >,
     ) {
-        self.reserve(bytes.len(), whole);
+        if whole {
+            self.pass::<true>(bytes, simd);
+        } else {
+            self.pass::<false>(bytes, simd);
+        }
+    }
+
+    /// What is not for the whole is left out where the code is made.
+    #[inline(always)]
+    fn pass<const WHOLE: bool>(
+        &mut self,
+        bytes: &[u8],
+        simd: &Simd<
+            impl Fn(&[u8; 64]) -> Masks,
+            impl Fn(u64) -> u64,
+            impl Fn(&[u8; 64], u64, u32, &mut [u32; 64], &mut [u8; 64]),
+        >,
+    ) {
+        self.reserve(bytes.len(), WHOLE);
         let mut carry = Carry::default();
         let (blocks, rest) = bytes.as_chunks::<64>();
         let ahead = blocks.iter().take(AHEAD);
         std::hint::black_box(ahead.fold(0, |ahead, block| ahead ^ block[0]));
         for (at, block) in blocks.iter().enumerate() {
-            self.block(at, block, whole, simd, &mut carry);
+            self.block::<WHOLE>(at, block, simd, &mut carry);
         }
         if !rest.is_empty() {
             let mut block = [b' '; 64];
             block[..rest.len()].copy_from_slice(rest);
-            self.block(blocks.len(), &block, whole, simd, &mut carry);
+            self.block::<WHOLE>(blocks.len(), &block, simd, &mut carry);
         }
         self.non_ascii = carry.non_ascii != 0;
         self.escapes = carry.escapes != 0;
@@ -135,11 +153,10 @@ impl Scan {
     }
 
     #[inline(always)]
-    fn block(
+    fn block<const WHOLE: bool>(
         &mut self,
         at: usize,
         bytes: &[u8; 64],
-        whole: bool,
         simd: &Simd<
             impl Fn(&[u8; 64]) -> Masks,
             impl Fn(u64) -> u64,
@@ -158,7 +175,10 @@ impl Scan {
         let quote = masks.quote & !escaped;
         let string = (simd.prefix_xor)(quote) ^ carry.string;
         carry.string = (string.cast_signed() >> 63).cast_unsigned();
-        carry.unsound |= masks.control & (string | !masks.space) | escape & !string;
+        carry.unsound |= escape & !string;
+        if masks.control != 0 {
+            carry.unsound |= masks.control & (string | !masks.space);
+        }
         carry.non_ascii |= masks.non_ascii;
         carry.escapes |= escape;
         self.blocks[at] = Block {
@@ -167,10 +187,10 @@ impl Scan {
             non_ascii: masks.non_ascii,
         };
         let base = (at * 64) as u32;
-        let operator = masks.operator & !string;
-        self.skeleton
-            .collect(&simd.collect, bytes, operator & !masks.comma, base);
-        if whole {
+        let skeleton = masks.structure & !string;
+        self.skeleton.collect(&simd.collect, bytes, skeleton, base);
+        if WHOLE {
+            let operator = skeleton | masks.comma & !string;
             let word = !(operator | masks.space | string | quote);
             let starts = word & !(word << 1 | carry.word);
             carry.word = word >> 63;

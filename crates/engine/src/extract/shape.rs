@@ -16,8 +16,8 @@ use crate::limits;
 /// colon, together with what is in front of it, which is masked.
 #[derive(Clone, Copy, Debug)]
 struct Short {
-    window: u128,
-    mask: u128,
+    window: [u8; WINDOW],
+    mask: [u8; WINDOW],
     /// Ordinal of its colon in the skeleton.
     colon: u32,
 }
@@ -31,7 +31,7 @@ struct Long {
 }
 
 /// Bytes of a spelling that are compared at once.
-const WINDOW: usize = size_of::<u128>();
+const WINDOW: usize = 16;
 
 /// A field that is there.
 #[derive(Clone, Copy, Debug)]
@@ -63,16 +63,20 @@ impl Shape {
             return false;
         }
         let positions = scan.positions();
-        let mut different = 0;
+        let mut different = [0; WINDOW];
         for name in &self.short {
             let colon = positions[name.colon as usize] as usize;
             let Some(window) = value[..colon].last_chunk::<WINDOW>() else {
                 return false;
             };
-            different |= (u128::from_le_bytes(*window) ^ name.window) & name.mask;
+            // Byte by byte, of which the compiler makes one step.
+            let name = name.window.iter().zip(&name.mask);
+            for ((different, byte), (wanted, mask)) in different.iter_mut().zip(window).zip(name) {
+                *different |= (byte ^ wanted) & mask;
+            }
         }
         let mut spellings = &self.spellings[..];
-        different == 0
+        different == [0; WINDOW]
             && self.long.iter().all(|name| {
                 let colon = positions[name.colon as usize] as usize;
                 let (spelled, rest) = spellings.split_at(name.length as usize);
@@ -96,8 +100,8 @@ impl Shape {
         let mut window = [0; WINDOW];
         window[WINDOW - length..].copy_from_slice(spelling);
         self.short.push(Short {
-            window: u128::from_le_bytes(window),
-            mask: u128::MAX << ((WINDOW - length) * 8),
+            window,
+            mask: std::array::from_fn(|at| if at < WINDOW - length { 0 } else { u8::MAX }),
             colon: ordinal,
         });
     }

@@ -13,8 +13,8 @@ pub(super) struct Masks {
     pub(super) quote: u64,
     /// `\`
     pub(super) backslash: u64,
-    /// `{ } [ ] : ,`, and two control characters that are refused wherever they stand.
-    pub(super) operator: u64,
+    /// `{ } [ ] :`, and a control character that is refused wherever it stands.
+    pub(super) structure: u64,
     /// `,`
     pub(super) comma: u64,
     /// Space, tab, line feed, carriage return.
@@ -30,8 +30,9 @@ const SPACES: [u8; 16] = [
     b' ', 0, 0, 0, 0, 0, 0, 0, 0, b'\t', b'\n', 0, 0, b'\r', 0, 0,
 ];
 
-/// For each operator, itself with the bit that tells brackets from braces, at the place of its lower half.
-const OPERATORS: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b':', b'{', b',', b'}', 0, 0];
+/// For each bracket and the colon, itself with the bit that tells brackets from braces, at the place of its lower
+/// half.
+const STRUCTURE: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b':', b'{', 0, b'}', 0, 0];
 
 /// The way of scanning that this processor is best at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +124,7 @@ mod plain {
             let bit = |is: bool| u64::from(is) << at;
             masks.quote |= bit(byte == b'"');
             masks.backslash |= bit(byte == b'\\');
-            masks.operator |= bit(matches!(byte | 0x20, b'{' | b'}' | b':' | b','));
+            masks.structure |= bit(matches!(byte | 0x20, b'{' | b'}' | b':'));
             masks.comma |= bit(byte == b',');
             masks.space |= bit(matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
             masks.control |= bit(byte < b' ');
@@ -168,7 +169,7 @@ mod plain {
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::{Masks, OPERATORS, SPACES, Scan, Simd, plain};
+    use super::{Masks, SPACES, STRUCTURE, Scan, Simd, plain};
 
     #[target_feature(enable = "avx2,pclmulqdq,bmi1,popcnt")]
     pub(super) fn scan(bytes: &[u8], whole: bool, scan: &mut Scan) {
@@ -202,7 +203,7 @@ mod avx2 {
             both(_mm256_cmpeq_epi8(low, byte), _mm256_cmpeq_epi8(high, byte))
         };
         let spaces = table(SPACES);
-        let operators = table(OPERATORS);
+        let structure = table(STRUCTURE);
         let braces = |half| _mm256_or_si256(half, _mm256_set1_epi8(0x20));
         let found = |table, half, like| _mm256_cmpeq_epi8(_mm256_shuffle_epi8(table, half), like);
         let control = |half| {
@@ -212,9 +213,9 @@ mod avx2 {
         Masks {
             quote: equal(b'"'),
             backslash: equal(b'\\'),
-            operator: both(
-                found(operators, low, braces(low)),
-                found(operators, high, braces(high)),
+            structure: both(
+                found(structure, low, braces(low)),
+                found(structure, high, braces(high)),
             ),
             comma: equal(b','),
             space: both(found(spaces, low, low), found(spaces, high, high)),
@@ -246,7 +247,7 @@ mod avx512 {
     use std::arch::x86_64::*;
 
     use super::avx2::prefix_xor;
-    use super::{Masks, OPERATORS, SPACES, Scan, Simd};
+    use super::{Masks, SPACES, STRUCTURE, Scan, Simd};
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,avx2,pclmulqdq,bmi1,popcnt")]
     pub(super) fn scan(bytes: &[u8], whole: bool, scan: &mut Scan) {
@@ -327,7 +328,7 @@ mod avx512 {
         Masks {
             quote: equal(b'"'),
             backslash: equal(b'\\'),
-            operator: found(OPERATORS, _mm512_or_si512(bytes, all(0x20))),
+            structure: found(STRUCTURE, _mm512_or_si512(bytes, all(0x20))),
             comma: equal(b','),
             space: found(SPACES, bytes),
             control: _mm512_cmplt_epu8_mask(bytes, all(b' ')),
@@ -340,7 +341,7 @@ mod avx512 {
 mod neon {
     use std::arch::aarch64::*;
 
-    use super::{Masks, OPERATORS, SPACES, Scan, Simd, plain};
+    use super::{Masks, SPACES, STRUCTURE, Scan, Simd, plain};
 
     #[target_feature(enable = "neon")]
     pub(super) fn scan(bytes: &[u8], whole: bool, scan: &mut Scan) {
@@ -363,7 +364,7 @@ mod neon {
         let (quarters, _) = block.as_chunks::<16>();
         let quarters = [0, 1, 2, 3].map(|at| load(&quarters[at]));
         let spaces = load(&SPACES);
-        let operators = load(&OPERATORS);
+        let structure = load(&STRUCTURE);
         let weights = load(&[1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128]);
         // A bit for each byte that is set: weighted by its place in a byte of the mask, and added up.
         let bits = |quarters: [uint8x16_t; 4]| {
@@ -377,9 +378,9 @@ mod neon {
         Masks {
             quote: equal(b'"'),
             backslash: equal(b'\\'),
-            operator: bits(quarters.map(|quarter| {
+            structure: bits(quarters.map(|quarter| {
                 vceqq_u8(
-                    entry(operators, quarter),
+                    entry(structure, quarter),
                     vorrq_u8(quarter, vdupq_n_u8(0x20)),
                 )
             })),

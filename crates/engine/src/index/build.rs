@@ -2,8 +2,8 @@
 
 use super::atom::{Asks, Atom};
 use super::broad::{Broad, Candidate};
-use super::cover::{Access, Cover, Frequencies, covers};
-use super::postings::{Condition, Entry, Postings};
+use super::cover::{Accepts, Access, Cover, Frequencies, accepts, covers};
+use super::postings::{Condition, Conditions, Entry, Interval, Postings};
 use super::program::{ALWAYS, Programs};
 use super::symbols::{Role, Symbols};
 use super::texts::Texts;
@@ -97,7 +97,7 @@ struct Way<'n> {
     /// By any of these; on every event if there are none.
     accesses: Vec<Access>,
     /// What else its postings may be found by.
-    conditions: Vec<Condition>,
+    conditions: Conditions,
     /// What is to be tested then, the conditions first, unless they are known to hold.
     left: Formula<Atom<'n>>,
     /// At most once in an event.
@@ -129,7 +129,7 @@ impl<'n> Found<'n> {
             return self.0.push(Way {
                 number,
                 accesses: Vec::new(),
-                conditions: Vec::new(),
+                conditions: Conditions::default(),
                 left: formula,
                 once: true,
                 exact,
@@ -143,7 +143,7 @@ impl<'n> Found<'n> {
         // A field has one value, which is found once, as is each pattern.
         let one_field = cover.tested.is_some() || cover.accesses.len() == 1;
         let once = broad || one_field && cover.accesses.iter().all(is_single);
-        let mut conditions = Vec::new();
+        let mut conditions = Conditions::default();
         let left = match (formula, cover.tested) {
             (Formula::All(parts), None) if broad => untold(parts),
             (Formula::All(parts), tested) => {
@@ -153,8 +153,9 @@ impl<'n> Found<'n> {
                 }
                 let first = cover.conditions.iter();
                 let mut left: Vec<_> = first.filter_map(|&at| parts[at].take()).collect();
-                conditions.extend(left.iter().filter_map(condition));
+                conditions.values.extend(left.iter().filter_map(condition));
                 left.extend(parts.into_iter().flatten());
+                conditions.interval = interval(&left);
                 Formula::All(left)
             }
             (Formula::Test(atom), _) if broad => untold(vec![Formula::Test(atom)]),
@@ -210,7 +211,7 @@ impl<'n> Found<'n> {
                 if way.accesses.iter().any(is_lost) {
                     // What is left to be tested may be less than the filter asks for.
                     way.accesses.clear();
-                    way.conditions.clear();
+                    way.conditions = Conditions::default();
                     way.exact = false;
                     way.once = true;
                 }
@@ -245,7 +246,7 @@ impl<'n> Found<'n> {
             };
             Entry::new(way.number, program, !way.once, way.exact)
         };
-        let conditions = |at: u32| self.0[at as usize].conditions.as_slice();
+        let conditions = |at: u32| &self.0[at as usize].conditions;
         let postings = Postings::new(found, symbols, conditions, &mut entry);
         for (at, way) in (0..).zip(&self.0) {
             if way.accesses.is_empty() {
@@ -282,6 +283,29 @@ fn condition(part: &Formula<Atom<'_>>) -> Option<Condition> {
         }),
         _ => None,
     }
+}
+
+/// What the parts ask of the number of one field: of the first that they ask for both ends of, if there is one.
+fn interval(parts: &[Formula<Atom<'_>>]) -> Interval {
+    let mut intervals: Vec<Interval> = Vec::new();
+    for part in parts {
+        let Formula::Test(atom) = part else { continue };
+        let Accepts::Interval(low, high) = accepts(atom) else {
+            continue;
+        };
+        let (slot, low, high) = (atom.slot as u32, low as f32, high as f32);
+        match intervals.iter_mut().find(|known| known.slot == slot) {
+            Some(known) => {
+                known.low = known.low.max(low);
+                known.high = known.high.min(high);
+            }
+            None => intervals.push(Interval { slot, low, high }),
+        }
+    }
+    let bounded = intervals
+        .iter()
+        .find(|interval| interval.low.is_finite() && interval.high.is_finite());
+    bounded.or(intervals.first()).copied().unwrap_or_default()
 }
 
 /// What the bits of a broad filter do not tell of its parts: all but the only question for a field's values.

@@ -274,7 +274,8 @@ fn add_conditions(
     }
 }
 
-fn accepts(atom: &Atom<'_>) -> Accepts {
+/// What passes a test, and maybe more.
+pub(super) fn accepts(atom: &Atom<'_>) -> Accepts {
     match &atom.asks {
         Asks::In(symbols) => Accepts::Symbols(symbols.clone()),
         Asks::Missing => Accepts::Missing,

@@ -65,6 +65,8 @@ pub(crate) struct Work {
     values: Vec<u32>,
     /// Of the postings, those that the event leads to.
     nodes: Vec<u32>,
+    /// Filters found at them.
+    found: Vec<Entry>,
     /// Of the broad filters' dimensions.
     classes: Vec<Class>,
     /// For each filter the last event in which it was found, if it can be found twice.
@@ -79,7 +81,7 @@ pub(crate) struct Work {
     epoch: u32,
 }
 
-/// Nodes whose first programs are looked at before they are run.
+/// Programs that are looked at before they are run.
 const AHEAD: usize = 16;
 
 /// For a value that no filter of the segment asks for.
@@ -134,6 +136,7 @@ impl Segment {
         let Work {
             values,
             nodes,
+            found,
             classes,
             marks,
             seen,
@@ -158,9 +161,10 @@ impl Segment {
         }
         for &slot in &self.values {
             let slot = slot as usize;
+            let text = || event.slots.text(slot, value);
             let symbol = event
-                .key(slot)
-                .and_then(|(key, hash)| self.symbols.find(slot, Role::Value, &key, hash));
+                .look(slot)
+                .and_then(|look| self.symbols.find(slot, Role::Value, look, text));
             values[slot] = symbol.unwrap_or(NO_SYMBOL);
         }
         nodes.clear();
@@ -222,16 +226,17 @@ impl Segment {
             }
             out.push(self.keys[filter]);
         };
-        for nodes in nodes.chunks(AHEAD) {
+        let count = nodes.iter().fold(0, |count, &node| {
+            self.postings
+                .collect(node, values, fields.numbers(), found, count)
+        });
+        for found in found[..count].chunks(AHEAD) {
             // Programs are waited for together, not one after the other.
-            let ahead = nodes.iter().fold(0, |ahead, &node| {
-                let first = self.postings.of(node).first();
-                ahead ^ first.map_or(0, |entry| self.programs.ahead(entry.program))
-            });
+            let ahead = found
+                .iter()
+                .fold(0, |ahead, entry| ahead ^ self.programs.ahead(entry.program));
             std::hint::black_box(ahead);
-            for &node in nodes {
-                self.postings.of(node).iter().copied().for_each(&mut test);
-            }
+            found.iter().copied().for_each(&mut test);
         }
         if classes.len() < self.broad.dimensions() {
             classes.resize(self.broad.dimensions(), Class::default());
@@ -249,8 +254,7 @@ impl Segment {
             return Some(());
         }
         list::each_element(event.raw(slot), kind, |key| {
-            let symbol =
-                key.and_then(|key| self.symbols.find(slot, Role::Element, &key, key.hash()));
+            let symbol = key.and_then(|key| self.symbols.find_key(slot, Role::Element, &key));
             symbol.into_iter().for_each(&mut found);
         })
     }

@@ -11,7 +11,7 @@ use super::NO_SYMBOL;
 use super::event::{mix, seeds};
 
 /// A filter where it is found.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Entry {
     /// Its number in the segment, and flags.
     filter: u32,
@@ -47,11 +47,50 @@ impl Entry {
     }
 }
 
+/// An entry in a list, with what an event has to meet to be held against it: most of a list fails by that, and
+/// none of what fails is looked at where its program is.
+#[derive(Clone, Copy, Debug)]
+struct Listed {
+    entry: Entry,
+    slot: u32,
+    /// [`NO_SYMBOL`] if any value will do.
+    symbol: u32,
+    interval: Interval,
+}
+
+/// What a filter that is found by a symbol asks for besides.
+#[derive(Debug, Default)]
+pub(super) struct Conditions {
+    /// Fields that have to have one of some values.
+    pub(super) values: Vec<Condition>,
+    pub(super) interval: Interval,
+}
+
 /// A field that has to have one of these values.
 #[derive(Debug)]
 pub(super) struct Condition {
     pub(super) slot: u32,
     pub(super) symbols: Vec<u32>,
+}
+
+/// A field whose number, if it has one, has to be within, both ends included. Single precision rounds what is
+/// within to what is within.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Interval {
+    pub(super) slot: u32,
+    pub(super) low: f32,
+    pub(super) high: f32,
+}
+
+impl Default for Interval {
+    /// Of all numbers.
+    fn default() -> Self {
+        Self {
+            slot: 0,
+            low: f32::NEG_INFINITY,
+            high: f32::INFINITY,
+        }
+    }
 }
 
 /// Filters by symbol, and by further ones.
@@ -60,7 +99,7 @@ pub(super) struct Postings {
     /// Those of the symbols first, by number. One more than there are, as the next one tells where the lists of
     /// one end.
     nodes: Vec<Node>,
-    entries: Vec<Entry>,
+    entries: Vec<Listed>,
     /// Slots that nodes fork on.
     forks: Vec<u32>,
     /// Children by parent and symbol. A power of two, at most half full.
@@ -85,7 +124,7 @@ struct Child {
 }
 
 /// Filters that make a node fork: for fewer, looking up a child is no less than testing them.
-const MIN_FORK: usize = 4;
+const MIN_FORK: usize = 16;
 
 impl Postings {
     /// `found` are symbols and numbers of filters, `conditions` what such a filter asks for besides, and `entry`
@@ -93,7 +132,7 @@ impl Postings {
     pub(super) fn new<'c>(
         mut found: Vec<(u32, u32)>,
         symbols: usize,
-        conditions: impl Fn(u32) -> &'c [Condition],
+        conditions: impl Fn(u32) -> &'c Conditions,
         mut entry: impl FnMut(u32, usize) -> Entry,
     ) -> Self {
         found.sort_unstable();
@@ -116,19 +155,38 @@ impl Postings {
                 break;
             };
             let parent = postings.begin_node();
-            let slot = |filter: u32| conditions(filter).get(known).map(|next| next.slot);
+            let slot = |filter: u32| conditions(filter).values.get(known).map(|next| next.slot);
             here.sort_by_key(|&filter| slot(filter));
             for some in here.chunk_by(|&a, &b| slot(a) == slot(b)) {
-                let Some(fork) = slot(some[0]).filter(|_| some.len() >= MIN_FORK) else {
-                    let entries = some.iter().map(|&filter| entry(filter, known));
+                let Some(fork) = slot(some[0]) else {
+                    let entries = some.iter().map(|&filter| Listed {
+                        entry: entry(filter, known),
+                        slot: 0,
+                        symbol: NO_SYMBOL,
+                        interval: conditions(filter).interval,
+                    });
                     postings.entries.extend(entries);
                     continue;
                 };
+                if some.len() < MIN_FORK {
+                    for &filter in some {
+                        let entry = entry(filter, known + 1);
+                        let conditions = conditions(filter);
+                        let symbols = conditions.values[known].symbols.iter();
+                        postings.entries.extend(symbols.map(|&symbol| Listed {
+                            entry,
+                            slot: fork,
+                            symbol,
+                            interval: conditions.interval,
+                        }));
+                    }
+                    continue;
+                }
                 postings.forks.push(fork);
                 let mut below: Vec<(u32, u32)> = some
                     .iter()
                     .flat_map(|&filter| {
-                        let symbols = &conditions(filter)[known].symbols;
+                        let symbols = &conditions(filter).values[known].symbols;
                         symbols.iter().map(move |&symbol| (symbol, filter))
                     })
                     .collect();
@@ -185,11 +243,39 @@ impl Postings {
         self.forks.shrink_to_fit();
     }
 
-    /// The filters listed at a node. A symbol's node has its number.
+    /// Puts the entries listed at a node that an event with these values is held against to `found` from `count`
+    /// on; how many there are then. A symbol's node has its number.
     #[inline]
-    pub(super) fn of(&self, node: u32) -> &[Entry] {
+    pub(super) fn collect(
+        &self,
+        node: u32,
+        values: &[u32],
+        numbers: &[f64],
+        found: &mut Vec<Entry>,
+        mut count: usize,
+    ) -> usize {
         let [node, next] = self.with_next(node);
-        &self.entries[node.entries as usize..next.entries as usize]
+        let listed = &self.entries[node.entries as usize..next.entries as usize];
+        if found.len() < count + listed.len() {
+            found.resize(count + listed.len(), Entry::default());
+        }
+        let found = found.as_mut_slice();
+        for &Listed {
+            entry,
+            slot,
+            symbol,
+            interval,
+        } in listed
+        {
+            // Written first and then kept or not, as nobody can foresee which.
+            found[count] = entry;
+            let has_value = (symbol == NO_SYMBOL) | (values[slot as usize] == symbol);
+            let number = numbers[interval.slot as usize] as f32;
+            // What is no number is neither.
+            let is_outside = (number < interval.low) | (number > interval.high);
+            count += usize::from(has_value & !is_outside);
+        }
+        count
     }
 
     /// Appends, to `nodes`, the children of all of them that an event with these values leads to, and theirs.
@@ -232,7 +318,7 @@ impl Postings {
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
         self.nodes.capacity() * size_of::<Node>()
-            + self.entries.capacity() * size_of::<Entry>()
+            + self.entries.capacity() * size_of::<Listed>()
             + self.forks.capacity() * 4
             + self.children.capacity() * size_of::<Child>()
     }

@@ -238,7 +238,7 @@ impl Rare {
                     let mut found = false;
                     each_element(event.raw(slot), kind, |key| {
                         let Some(key) = key else { return };
-                        let symbol = known.symbols.find(slot, Role::Element, &key, key.hash());
+                        let symbol = known.symbols.find_key(slot, Role::Element, &key);
                         found |= symbol.is_some_and(|symbol| wanted.contains(&symbol));
                     })?;
                     found == *want

@@ -1,6 +1,6 @@
 //! What can be looked up in an event, numbered.
 
-use super::event::{Key, mix};
+use super::event::{Key, Look, length, mix};
 
 /// What a field is looked up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,27 +26,33 @@ pub(super) struct Symbols {
     /// Half a hash above, a symbol's number plus one below; 0 is free. A power of two, at most 7/8 full.
     table: Vec<u64>,
     entries: Vec<Entry>,
-    /// Values, one behind the other.
+    /// Texts, one behind the other.
     bytes: Vec<u8>,
+    /// For each slot a bit for each value, by its hash: most that are not asked for are known without a look-up,
+    /// where few are.
+    asked: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     start: u32,
-    length: u32,
-    /// Slot, role, kind of value.
+    what: u32,
+    words: [u64; 2],
+    /// Slot, role.
     place: u64,
 }
 
-fn place(slot: usize, role: Role, key: &Key<'_>) -> u64 {
-    let kind = match key {
-        Key::Null => 0,
-        Key::False => 1,
-        Key::True => 2,
-        Key::Number(_) => 3,
-        Key::Text(_) => 4,
-    };
-    (slot as u64) << 8 | (role as u64) << 4 | kind
+fn place(slot: usize, role: Role) -> u64 {
+    (slot as u64) << 4 | role as u64
+}
+
+/// Where the look-up begins, and what its cell has above.
+fn spread(look: &Look, place: u64) -> u64 {
+    mix(look.hash ^ place, 0x9e37_79b9_7f4a_7c15)
+}
+
+fn bit(look: &Look) -> u64 {
+    1 << (look.hash >> 58)
 }
 
 impl Symbols {
@@ -56,19 +62,25 @@ impl Symbols {
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
-        self.table.capacity() * 8
+        (self.table.capacity() + self.asked.capacity()) * 8
             + self.entries.capacity() * size_of::<Entry>()
             + self.bytes.capacity()
     }
 
-    /// The symbol of `key`, whose hash is given; `None` if no filter asks for it.
+    /// The symbol of what `look` is of; `None` if no filter asks for it. `text` is asked for a long text.
     #[inline]
-    pub(super) fn find(&self, slot: usize, role: Role, key: &Key<'_>, hash: u64) -> Option<u32> {
-        if self.table.is_empty() {
+    pub(super) fn find<'t>(
+        &self,
+        slot: usize,
+        role: Role,
+        look: &Look,
+        text: impl Fn() -> &'t [u8],
+    ) -> Option<u32> {
+        if self.asked.get(slot)? & bit(look) == 0 {
             return None;
         }
-        let place = place(slot, role, key);
-        let hash = mix(hash ^ place, 0x9e37_79b9_7f4a_7c15);
+        let place = place(slot, role);
+        let hash = spread(look, place);
         let mask = self.table.len() - 1;
         let mut at = hash as usize & mask;
         loop {
@@ -78,7 +90,10 @@ impl Symbols {
             }
             if (cell ^ hash) >> 32 == 0 {
                 let symbol = (cell as u32).wrapping_sub(1);
-                if self.is(symbol, place, key) {
+                let entry = &self.entries[symbol as usize];
+                let is_alike =
+                    entry.place == place && (entry.what, entry.words) == (look.what, look.words);
+                if is_alike && (look.is_all() || self.text(symbol) == text()) {
                     return Some(symbol);
                 }
             }
@@ -86,44 +101,35 @@ impl Symbols {
         }
     }
 
-    #[inline]
-    fn is(&self, symbol: u32, place: u64, key: &Key<'_>) -> bool {
-        let entry = &self.entries[symbol as usize];
-        if entry.place != place {
-            return false;
-        }
-        let bytes = &self.bytes[entry.start as usize..][..entry.length as usize];
-        match key {
-            Key::Null | Key::False | Key::True => true,
-            Key::Number(bits) => bytes == bits.to_le_bytes(),
-            Key::Text(text) => bytes == *text,
-        }
+    /// The symbol of `key`.
+    pub(super) fn find_key(&self, slot: usize, role: Role, key: &Key<'_>) -> Option<u32> {
+        self.find(slot, role, &key.look(), || key.text())
     }
 
     /// The symbol of `key`, which is made if need be.
     pub(super) fn intern(&mut self, slot: usize, role: Role, key: &Key<'_>) -> u32 {
-        let hash = key.hash();
-        if let Some(symbol) = self.find(slot, role, key, hash) {
+        if let Some(symbol) = self.find_key(slot, role, key) {
             return symbol;
         }
+        let look = key.look();
         if (self.entries.len() + 1) * 8 > self.table.len() * 7 {
             self.grow();
         }
         // Filters in memory have fewer constants, and fewer bytes.
         let symbol = self.entries.len() as u32;
-        let start = self.bytes.len() as u32;
-        match key {
-            Key::Null | Key::False | Key::True => {}
-            Key::Number(bits) => self.bytes.extend_from_slice(&bits.to_le_bytes()),
-            Key::Text(text) => self.bytes.extend_from_slice(text),
-        }
-        let place = place(slot, role, key);
+        let place = place(slot, role);
         self.entries.push(Entry {
-            start,
-            length: self.bytes.len() as u32 - start,
+            start: self.bytes.len() as u32,
+            what: look.what,
+            words: look.words,
             place,
         });
-        self.put(mix(hash ^ place, 0x9e37_79b9_7f4a_7c15), symbol);
+        self.bytes.extend_from_slice(key.text());
+        if self.asked.len() <= slot {
+            self.asked.resize(slot + 1, 0);
+        }
+        self.asked[slot] |= bit(&look);
+        self.put(spread(&look, place), symbol);
         symbol
     }
 
@@ -138,44 +144,32 @@ impl Symbols {
 
     fn grow(&mut self) {
         let size = (self.table.len() * 2).max(16);
-        self.table.clear();
-        self.table.resize(size, 0);
-        for symbol in 0..self.entries.len() {
-            let entry = self.entries[symbol];
-            let key = self.key(&entry);
-            let hash = mix(key.hash() ^ entry.place, 0x9e37_79b9_7f4a_7c15);
-            self.put(hash, symbol as u32);
+        let former = std::mem::replace(&mut self.table, vec![0; size]);
+        for cell in former.into_iter().filter(|cell| *cell != 0) {
+            let symbol = cell as u32 - 1;
+            let look = self.key(symbol).look();
+            self.put(spread(&look, self.entries[symbol as usize].place), symbol);
         }
     }
 
-    fn key(&self, entry: &Entry) -> Key<'_> {
-        let bytes = &self.bytes[entry.start as usize..][..entry.length as usize];
-        match entry.place & 15 {
-            0 => Key::Null,
-            1 => Key::False,
-            2 => Key::True,
-            3 => Key::Number(
-                bytes
-                    .first_chunk()
-                    .map_or(0, |bits| u64::from_le_bytes(*bits)),
-            ),
-            _ => Key::Text(bytes),
-        }
+    fn key(&self, symbol: u32) -> Key<'_> {
+        let entry = &self.entries[symbol as usize];
+        Key::new(entry.what, entry.words[0], self.text(symbol))
     }
 
     /// The field of a symbol.
     pub(super) fn slot(&self, symbol: u32) -> usize {
-        (self.entries[symbol as usize].place >> 8) as usize
+        (self.entries[symbol as usize].place >> 4) as usize
     }
 
     /// The text of a symbol.
     pub(super) fn text(&self, symbol: u32) -> &[u8] {
         let entry = &self.entries[symbol as usize];
-        &self.bytes[entry.start as usize..][..entry.length as usize]
+        &self.bytes[entry.start as usize..][..length(entry.what)]
     }
 
     pub(super) fn role(&self, symbol: u32) -> Role {
-        match self.entries[symbol as usize].place >> 4 & 15 {
+        match self.entries[symbol as usize].place & 15 {
             0 => Role::Value,
             1 => Role::Element,
             2 => Role::Prefix,

@@ -3,7 +3,7 @@
 
 use aho_corasick::AhoCorasick;
 
-use super::event::{Key, hash};
+use super::event::Key;
 use super::patterns::{Found, Patterns};
 use super::symbols::{Role, Symbols};
 
@@ -89,7 +89,7 @@ impl Texts {
         mut found: impl FnMut(u32),
     ) -> Option<()> {
         let mut look_up = |role, part: &[u8]| {
-            if let Some(symbol) = symbols.find(self.slot, role, &Key::Text(part), hash(part)) {
+            if let Some(symbol) = symbols.find_key(self.slot, role, &Key::Text(part)) {
                 found(symbol);
             }
         };
