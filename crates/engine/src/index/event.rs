@@ -50,6 +50,7 @@ impl Look {
     };
 
     /// Of `bytes[at..][..length]`.
+    #[inline]
     fn text(bytes: &[u8], at: usize, length: usize, seeds: &Seeds) -> Self {
         let words = words(bytes, at, length);
         Self {
@@ -111,14 +112,14 @@ impl Fields {
 
     /// Reads the first `count` slots.
     pub(crate) fn read(&mut self, slots: &Slots, count: usize, value: &[u8]) {
-        self.numbers.clear();
-        self.looks.clear();
+        self.numbers.resize(count, f64::NAN);
+        self.looks.resize(count, Look::NONE);
         let seeds = seeds();
-        for at in 0..count {
+        let fields = self.numbers.iter_mut().zip(&mut self.looks);
+        for (at, (number, look)) in fields.enumerate() {
             let slot = slots.get(at);
-            let number = number(slot);
-            self.numbers.push(number);
-            self.looks.push(match slot.kind {
+            *number = self::number(slot);
+            *look = match slot.kind {
                 SlotKind::String => {
                     let length = (slot.end - slot.start) as usize;
                     Look::text(value, slot.start as usize, length, seeds)
@@ -128,9 +129,9 @@ impl Fields {
                     Look::text(text, 0, text.len(), seeds)
                 }
                 SlotKind::Null | SlotKind::False | SlotKind::True => Look::word(slot.kind),
-                _ if number.abs() < VALUE_LIMIT => Look::number(number, seeds),
+                _ if number.abs() < VALUE_LIMIT => Look::number(*number, seeds),
                 _ => Look::NONE,
-            });
+            };
         }
     }
 }

@@ -159,17 +159,18 @@ impl Segment {
         if tested.len() < self.programs.patterns() {
             tested.resize(self.programs.patterns(), (0, false));
         }
+        nodes.clear();
         for &slot in &self.values {
             let slot = slot as usize;
             let text = || event.slots.text(slot, value);
             let symbol = event
                 .look(slot)
                 .and_then(|look| self.symbols.find(slot, Role::Value, look, text));
-            values[slot] = symbol.unwrap_or(NO_SYMBOL);
+            if let Some(symbol) = symbol {
+                values[slot] = symbol;
+                nodes.push(symbol);
+            }
         }
-        nodes.clear();
-        nodes.extend(self.values.iter().map(|&slot| values[slot as usize]));
-        nodes.retain(|&symbol| symbol != NO_SYMBOL);
         for texts in &self.texts {
             if let Some(text) = event.text(texts.slot) {
                 if seen.len() < texts.parts_so_far() {
