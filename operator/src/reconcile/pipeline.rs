@@ -83,6 +83,8 @@ async fn look(pipeline: &ClickstreamPipeline, ctx: &Context) -> Result<Action, k
     let needs = &NEEDS[..NEEDS.len() - usize::from(!exposed)];
     let mut known = pipeline.status.clone();
     let mut status = known.clone().unwrap_or_default();
+    let key = query::key(pipeline);
+    ctx.scalers.recall(&key, &mut status).await;
     let mut said = Conditions::new(&status.conditions, generation, Timestamp::now());
     if status.conditions.is_empty() {
         // Whoever waits for this object must not take one without conditions for a finished one.
@@ -93,7 +95,6 @@ async fn look(pipeline: &ClickstreamPipeline, ctx: &Context) -> Result<Action, k
         known = Some(status.clone());
     }
     status.observed_generation = generation;
-    let key = query::key(pipeline);
     if pipeline.metadata.deletion_timestamp.is_some() {
         let left = finalize::release(pipeline, ctx).await;
         let Err(why) = left else {

@@ -51,6 +51,20 @@ impl Scalers {
         self.known.lock().remove(key);
     }
 
+    /// Adds to `status` the decisions that it lacks because it is of an object that was cached before the last status
+    /// was written.
+    pub(crate) async fn recall(&self, key: &str, status: &mut PipelineStatus) {
+        let known = self.known.lock().get(key).map(Arc::clone);
+        let Some(scaler) = known else { return };
+        let mut decided = scaler.lock().await.decided.clone();
+        let others = status.scaling.drain(..);
+        let others: Vec<_> = others.filter(|other| !decided.contains(other)).collect();
+        decided.extend(others);
+        decided.sort_by(|a, b| b.time.cmp(&a.time));
+        decided.truncate(SHOWN);
+        status.scaling = decided;
+    }
+
     fn get(&self, key: &str) -> Arc<tokio::sync::Mutex<Scaler>> {
         Arc::clone(self.known.lock().entry(key.to_owned()).or_default())
     }
@@ -60,6 +74,8 @@ impl Scalers {
 struct Scaler {
     worker: Memory,
     handler: Memory,
+    /// What the status showed after the last decision.
+    decided: Vec<Decision>,
 }
 
 #[derive(Default)]
@@ -163,13 +179,18 @@ pub(crate) async fn settle(
     let key = crate::reconcile::query::key(pipeline);
     let scaler = ctx.scalers.get(&key);
     let mut scaler = scaler.lock().await;
+    let Scaler {
+        worker,
+        handler,
+        decided,
+    } = &mut *scaler;
     let mut numbers = [None, None];
     let mut unknown = None;
     let mut held = None;
     for (place, asked) in asked(pipeline, status).into_iter().enumerate() {
         let memory = match asked.component {
-            Component::Worker => &mut scaler.worker,
-            Component::Handler => &mut scaler.handler,
+            Component::Worker => &mut *worker,
+            Component::Handler => &mut *handler,
         };
         let runs = found[place].filter(|count| *count > 0);
         let start = first[place].clamp(asked.policy.min, asked.policy.max.max(asked.policy.min));
@@ -195,6 +216,7 @@ pub(crate) async fn settle(
                                 status,
                             )
                             .await;
+                            decided.clone_from(&status.scaling);
                         } else {
                             memory.advised = None;
                         }
@@ -481,4 +503,49 @@ async fn tell(
         },
     );
     status.scaling.truncate(SHOWN);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decision(component: &str, second: i64, to: i32) -> Decision {
+        Decision {
+            time: Time(Timestamp::from_second(second).unwrap()),
+            component: component.to_owned(),
+            from: to - 1,
+            to,
+            reason: "InputRate".to_owned(),
+            inputs: String::new(),
+            applied: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_decision_that_the_cached_object_lacks_is_not_forgotten() {
+        let scalers = Scalers::default();
+        let before = decision("worker", 1, 2);
+        let last = decision("handler", 2, 2);
+        let mut status = PipelineStatus {
+            scaling: vec![before.clone()],
+            ..PipelineStatus::default()
+        };
+        scalers.recall("ns/shop", &mut status).await;
+        let cached = std::slice::from_ref(&before);
+        assert_eq!(status.scaling, cached, "nothing is known yet");
+
+        let scaler = scalers.get("ns/shop");
+        scaler.lock().await.decided = vec![last.clone(), before.clone()];
+        for _ in 0..2 {
+            scalers.recall("ns/shop", &mut status).await;
+            assert_eq!(status.scaling, [last.clone(), before.clone()]);
+        }
+
+        // By another operator meanwhile.
+        let later: Vec<_> = (3..9).map(|second| decision("worker", second, 3)).collect();
+        status.scaling = later.iter().rev().take(SHOWN).cloned().collect();
+        let shown = status.scaling.clone();
+        scalers.recall("ns/shop", &mut status).await;
+        assert_eq!(status.scaling, shown);
+    }
 }
