@@ -1,9 +1,9 @@
 //! From symbols to the filters that are found by them.
 //!
-//! A tree. Each symbol has a node, which lists the filters that are found by it. Where several of them ask
+//! A tree. Each symbol has a node, which lists the filters that are found by it. Where many of them ask
 //! for a value of the same other field, the node *forks* on that field: they are listed at its children, one
 //! for each value, and an event looks at the child of its own value only. So a filter none of whose values is
-//! rare is found by several that seldom meet.
+//! rare is found by several that seldom meet. Where few do, the list itself has the value that each asks for.
 
 use std::collections::VecDeque;
 
@@ -123,7 +123,7 @@ struct Child {
     node: u32,
 }
 
-/// Filters that make a node fork: for fewer, looking up a child is no less than testing them.
+/// Filters that make a node fork: for fewer, looking up a child is no less than reading what they ask for.
 const MIN_FORK: usize = 16;
 
 impl Postings {
