@@ -43,6 +43,13 @@ async fn page_does_what_a_person_expects() -> Result<()> {
         .extend(["--resume-window".to_owned(), "2s".to_owned()]);
     let pipeline = Pipeline::start(kafka, &postgres.create_database().await?, setup).await?;
     let events = pipeline.flow(kafka)?;
+    // The first catalogues are samples of a few seconds, which the rarer types may be missing from.
+    until("the page can offer purchases", SOON, async || {
+        let types = pipeline.handlers[0].json("/api/v1/event-types").await?;
+        let items = types["items"].as_array().context("no `items`")?;
+        Ok(items.iter().any(|seen| seen["name"] == "purchase"))
+    })
+    .await?;
     let limit = BROWSER + asked("CLICKSTREAM_BACKGROUND_SECONDS");
     let browser = npm("e2e", &pipeline.handlers[0].url());
     pipeline.script(browser, "ui", limit).await?;

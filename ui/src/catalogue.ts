@@ -2,6 +2,8 @@ import * as api from "./api/client";
 import type { Store } from "./store/store";
 
 const readEvery = 10_000;
+/** While no event type is known: a pipeline's first ones come within seconds of its first events. */
+const readFirstEvery = 2_000;
 
 /** Keeps the store level with what the stream contains: event types with their rates, fields, and standing queries. */
 export class Catalogue {
@@ -13,10 +15,7 @@ export class Catalogue {
 
   begin(): void {
     void this.#readPipeline();
-    void this.#read();
-    setInterval(() => {
-      if (!document.hidden) void this.#read();
-    }, readEvery);
+    void this.#keepReading();
   }
 
   async readStandingQueries(): Promise<void> {
@@ -45,12 +44,19 @@ export class Catalogue {
     }
   }
 
+  async #keepReading(): Promise<void> {
+    if (!document.hidden) await this.#read();
+    const { eventTypes } = this.#store.state;
+    const isKnown = eventTypes !== undefined && eventTypes.length > 0;
+    setTimeout(() => void this.#keepReading(), isKnown ? readEvery : readFirstEvery);
+  }
+
   async #read(): Promise<void> {
     try {
       this.#store.dispatch({ type: "eventTypes", items: await api.eventTypes() });
       this.#store.dispatch({ type: "fields", items: await api.fields() });
     } catch {
-      // Read again in ten seconds; the lists that are there stay.
+      // Read again soon; the lists that are there stay.
     }
   }
 }
