@@ -53,6 +53,7 @@ mod literal;
 mod merge;
 mod names;
 mod operation;
+mod order;
 mod parser;
 mod path;
 mod projection;

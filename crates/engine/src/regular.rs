@@ -3,13 +3,20 @@
 //! Crate `regex` comes close, but its `\d`, `\w`, `\s` and `\b` are Unicode's where RE2's are ASCII's, and its
 //! brackets nest and intersect where RE2's do not. The first are rewritten, the second refused.
 
+mod plain;
+
+pub(crate) use plain::Plain;
+
 use regex_syntax::ast::{self, Ast, ClassPerl, ClassPerlKind, ClassSetItem, Flag, FlagsItemKind};
 
 use crate::limits;
 
 /// A compiled pattern; at most [`limits::MAX_REGEX_BYTES`].
 #[derive(Debug)]
-pub(crate) struct Regular(regex::Regex);
+pub(crate) struct Regular {
+    regex: regex::Regex,
+    plain: Option<Vec<Plain>>,
+}
 
 /// Why a pattern was refused.
 #[derive(Debug)]
@@ -48,7 +55,10 @@ impl Regular {
             .size_limit(limits::MAX_REGEX_BYTES)
             .dfa_size_limit(limits::MAX_REGEX_BYTES)
             .build()
-            .map(Self)
+            .map(|regex| Self {
+                plain: plain::plain(&rewritten),
+                regex,
+            })
             .map_err(|error| {
                 let message = match error {
                     regex::Error::CompiledTooBig(limit) => {
@@ -72,12 +82,17 @@ impl Regular {
 
     /// The pattern in the syntax of crate `regex`.
     pub(crate) fn pattern(&self) -> &str {
-        self.0.as_str()
+        self.regex.as_str()
+    }
+
+    /// The texts one of which it finds, and asks for nothing else; `None` if it asks for more.
+    pub(crate) fn plain(&self) -> Option<&[Plain]> {
+        self.plain.as_deref()
     }
 
     /// Whether the pattern is found anywhere in `text`.
     pub(crate) fn is_match(&self, text: &str) -> bool {
-        self.0.is_match(text)
+        self.regex.is_match(text)
     }
 }
 

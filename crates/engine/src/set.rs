@@ -15,6 +15,7 @@ use crate::extract::{Extractor, Plan, Slots, Validation};
 use crate::filter::Filter;
 use crate::index::{Fields, Paths, Segment, Trees, Work};
 use crate::merge::Merge;
+use crate::order::interleave;
 use crate::record::{Record, Unreadable};
 use crate::reference::{self, Outcome};
 use crate::value::Value;
@@ -73,6 +74,8 @@ pub struct Scratch {
     slots: Slots,
     fields: Fields,
     work: Work,
+    /// Keys that are put among others.
+    later: Vec<u32>,
 }
 
 impl Scratch {
@@ -347,6 +350,7 @@ impl FilterSet {
             slots,
             fields: read,
             work,
+            later,
         } = scratch;
         extractor.extract(&fields.plan, record.value, slots)?;
         read.read(slots, fields.plan.len(), record.value);
@@ -355,13 +359,14 @@ impl FilterSet {
         for live in self.segments.iter().chain([fresh]) {
             let event = (&*slots, &*read, record.value);
             let removed = &live.removed.bits;
+            let so_far = out.len();
             let matched = live.segment.matching(event, removed, &mut trees, work, out);
             if let Err(reason) = matched {
                 out.truncate(before);
                 return Err(reason);
             }
+            interleave(&mut out[before..], so_far - before, later);
         }
-        out[before..].sort_unstable();
         Ok(())
     }
 

@@ -137,7 +137,16 @@ fn clauses() -> impl Strategy<Value = String> {
         "null",
         "9007199254740993",
     ]);
-    let text = prop::sample::select(vec!["\"a\"", "\"b\"", "\"\"", "'ä'", "r'^a'", "r'\\w$'"]);
+    let text = prop::sample::select(vec![
+        "\"a\"",
+        "\"b\"",
+        "\"\"",
+        "'ä'",
+        "r'^a'",
+        "r'\\w$'",
+        "'^(a|ab)$'",
+        "'^b|[aä]$'",
+    ]);
     let clause = prop_oneof![
         (
             field(),

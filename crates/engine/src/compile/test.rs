@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::formula::Formula;
 use crate::function::Function;
 use crate::literal::Literal;
-use crate::regular::Regular;
+use crate::regular::{Plain, Regular};
 use crate::tree::{Call, Kind, Macro, MacroName, Node, Operator};
 
 /// Whether the value at a path is as wanted.
@@ -224,10 +224,7 @@ impl<'n> Clause<'n> {
     fn search(self, call: &'n Call) -> Option<Formula<Test<'n>>> {
         let path = path(call.arguments.first()?)?;
         let operation = match call.function {
-            Function::Matches => {
-                let op = Op::Matches(call.regular.as_ref()?, self.want);
-                return Some(self.test(path, op));
-            }
+            Function::Matches => return Some(self.pattern(path, call.regular.as_ref()?)),
             Function::StartsWith => TextOp::StartsWith,
             Function::EndsWith => TextOp::EndsWith,
             Function::Contains => TextOp::Contains,
@@ -238,6 +235,49 @@ impl<'n> Clause<'n> {
         };
         let op = Op::Text(operation, part, self.want);
         Some(self.test(path, op))
+    }
+
+    /// A pattern that is no more than texts is looked for as they are.
+    fn pattern(self, path: Vec<&'n str>, regular: &'n Arc<Regular>) -> Formula<Test<'n>> {
+        let Some(plain) = regular.plain() else {
+            return self.test(path, Op::Matches(regular, self.want));
+        };
+        let mut parts = Vec::with_capacity(plain.len());
+        let mut whole = Vec::new();
+        for Plain {
+            text,
+            at_start,
+            at_end,
+        } in plain
+        {
+            let operation = match (at_start, at_end) {
+                (true, true) => {
+                    whole.push(Constant::Text(text));
+                    continue;
+                }
+                (true, false) => TextOp::StartsWith,
+                (false, true) => TextOp::EndsWith,
+                (false, false) => TextOp::Contains,
+            };
+            let op = Op::Text(operation, text, self.want);
+            parts.push(self.test(path.clone(), op));
+        }
+        let op = match (whole.is_empty(), self.want) {
+            (true, _) => None,
+            (false, true) => Some(Op::In(whole)),
+            (false, false) => {
+                // What is no text neither matches nor does not.
+                let is_text = Op::Text(TextOp::StartsWith, "", true);
+                parts.push(self.test(path.clone(), is_text));
+                Some(Op::NotIn(whole))
+            }
+        };
+        parts.extend(op.map(|op| self.test(path, op)));
+        if self.want {
+            Formula::Any(parts)
+        } else {
+            Formula::All(parts)
+        }
     }
 
     /// `list.exists(x, x == 1)` and `list.exists(x, x in [1, 2])`.

@@ -1,5 +1,6 @@
 //! Tests with their field and constants numbered.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::event::Key;
@@ -34,7 +35,13 @@ pub(super) enum Asks<'n> {
 }
 
 impl<'n> Atom<'n> {
-    pub(super) fn new(test: Test<'n>, paths: &mut Paths, symbols: &mut Symbols) -> Self {
+    /// `by_automata` are the slots whose patterns are not found by texts.
+    pub(super) fn new(
+        test: Test<'n>,
+        paths: &mut Paths,
+        symbols: &mut Symbols,
+        by_automata: &HashSet<usize>,
+    ) -> Self {
         let slot = paths.slot(&test.path);
         let mut all = |role, constants: Vec<Constant<'_>>| -> Vec<u32> {
             let each = constants.into_iter();
@@ -61,7 +68,10 @@ impl<'n> Atom<'n> {
             Op::Matches(regular, want) => {
                 let pattern = regular.pattern();
                 let mut intern = |role, text| symbols.intern(slot, role, &Key::Text(text));
-                let found = match required(pattern) {
+                let parts = (want && !by_automata.contains(&slot))
+                    .then(|| required(pattern))
+                    .flatten();
+                let found = match parts {
                     _ if !want => Vec::new(),
                     Some(mut parts) => {
                         parts.sort_unstable();

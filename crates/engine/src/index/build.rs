@@ -1,14 +1,17 @@
 //! From filters to a segment.
 
+use std::collections::{HashMap, HashSet};
+
 use super::atom::{Asks, Atom};
 use super::broad::{Broad, Candidate};
 use super::cover::{Accepts, Access, Cover, Frequencies, accepts, covers};
+use super::patterns::ALL_BY_AUTOMATA;
 use super::postings::{Condition, Conditions, Entry, Interval, Postings};
 use super::program::{ALWAYS, Programs};
 use super::symbols::{Role, Symbols};
 use super::texts::Texts;
 use super::{Paths, Segment};
-use crate::compile::{Formula, compile};
+use crate::compile::{Compiled, Formula, Op, compile};
 use crate::filter::Filter;
 
 impl Segment {
@@ -18,11 +21,13 @@ impl Segment {
         let mut symbols = Symbols::default();
         let mut frequencies = Frequencies::default();
         let mut formulas = Vec::with_capacity(filters.len());
-        for (_, filter) in &filters {
-            let compiled = compile(filter.tree());
+        let compiled = filters.iter().map(|(_, filter)| compile(filter.tree()));
+        let compiled: Vec<_> = compiled.collect();
+        let by_automata = by_automata(&compiled, paths);
+        for compiled in compiled {
             let formula = compiled
                 .formula
-                .map(&mut |test| Atom::new(test, paths, &mut symbols));
+                .map(&mut |test| Atom::new(test, paths, &mut symbols, &by_automata));
             formula.each_test(&mut |atom| frequencies.add(atom));
             formulas.push((formula, compiled.exact));
         }
@@ -63,6 +68,21 @@ impl Segment {
             symbols,
         }
     }
+}
+
+/// Slots of which so many patterns are asked that texts need not lead to them.
+fn by_automata(all: &[Compiled<'_>], paths: &mut Paths) -> HashSet<usize> {
+    let mut patterns: HashMap<usize, HashSet<&str>> = HashMap::new();
+    for compiled in all {
+        compiled.formula.each_test(&mut |test| {
+            if let Op::Matches(regular, true) = test.op {
+                let patterns = patterns.entry(paths.slot(&test.path)).or_default();
+                patterns.insert(regular.pattern());
+            }
+        });
+    }
+    patterns.retain(|_, patterns| ALL_BY_AUTOMATA.contains(&patterns.len()));
+    patterns.into_keys().collect()
 }
 
 fn distinct(mut numbers: Vec<u32>) -> Vec<u32> {
@@ -135,14 +155,23 @@ impl<'n> Found<'n> {
                 exact,
             });
         };
-        let is_single = |access: &Access| {
-            matches!(access, Access::Symbol(symbol)
-                if matches!(symbols.role(*symbol), Role::Value | Role::Pattern))
-        };
         let broad = matches!(cover.accesses.as_slice(), [Access::Broad(_)]);
-        // A field has one value, which is found once, as is each pattern.
-        let one_field = cover.tested.is_some() || cover.accesses.len() == 1;
-        let once = broad || one_field && cover.accesses.iter().all(is_single);
+        // A symbol is found once in an event, and a field has one value.
+        let value_of = |access: &Access| match access {
+            Access::Symbol(symbol) if symbols.role(*symbol) == Role::Value => {
+                Some(symbols.slot(*symbol))
+            }
+            _ => None,
+        };
+        let once = match cover.accesses.as_slice() {
+            [_] => true,
+            [first, others @ ..] => {
+                let field = value_of(first);
+                field.is_some() && others.iter().all(|other| value_of(other) == field)
+            }
+            [] => false,
+        };
+        let tells_all = cover.tells_all(&formula, symbols);
         let mut conditions = Conditions::default();
         let left = match (formula, cover.tested) {
             (Formula::All(parts), None) if broad => untold(parts),
@@ -159,7 +188,7 @@ impl<'n> Found<'n> {
                 Formula::All(left)
             }
             (Formula::Test(atom), _) if broad => untold(vec![Formula::Test(atom)]),
-            (Formula::Test(atom), _) if atom.is_found_exactly(symbols) => Formula::ALWAYS,
+            _ if tells_all => Formula::ALWAYS,
             (formula, _) => formula,
         };
         self.0.push(Way {

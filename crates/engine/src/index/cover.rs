@@ -44,6 +44,22 @@ pub(super) struct Cover {
     pub(super) conditions: Vec<usize>,
 }
 
+impl Cover {
+    /// Whether it finds nothing that fails the formula it is of.
+    pub(super) fn tells_all(&self, formula: &Formula<Atom<'_>>, symbols: &Symbols) -> bool {
+        let is_told = |part: &Formula<Atom<'_>>| match part {
+            Formula::Test(atom) => atom.is_found_exactly(symbols),
+            _ => false,
+        };
+        let by_symbols = |access: &Access| matches!(access, Access::Symbol(_));
+        self.accesses.iter().all(by_symbols)
+            && match formula {
+                Formula::Any(parts) => parts.iter().all(is_told),
+                part => is_told(part),
+            }
+    }
+}
+
 /// What looking a filter up among the broad ones costs, as a share of testing it.
 const BROAD_COST: f64 = 0.02;
 
@@ -193,12 +209,13 @@ fn cover(
             let mut found: Option<(usize, Cover)> = None;
             for (at, part) in parts.iter().enumerate() {
                 let cover = match part {
-                    Formula::Test(atom) => by_symbols(atom).map(|cover| Cover {
-                        tested: atom.is_found_exactly(symbols).then_some(at),
-                        ..cover
-                    }),
+                    Formula::Test(atom) => by_symbols(atom),
                     part => cover(part, frequencies, symbols, (false, may_be_broad)),
                 };
+                let cover = cover.map(|cover| Cover {
+                    tested: cover.tells_all(part, symbols).then_some(at),
+                    ..cover
+                });
                 if let Some(cover) = cover
                     && found
                         .as_ref()

@@ -38,6 +38,7 @@ use texts::Texts;
 
 use crate::extract::{SlotKind, Slots};
 use crate::filter::Filter;
+use crate::order::ascend;
 use crate::record::Unreadable;
 
 /// Filters, indexed.
@@ -77,6 +78,8 @@ pub(crate) struct Work {
     matched: patterns::Found,
     /// For each pattern that is tested the last event it was tested in, and whether it matched.
     tested: Vec<(u32, bool)>,
+    /// For each filter a bit, all of which are 0 between two events.
+    hold: Vec<u64>,
     /// Numbers events, and segments within them.
     epoch: u32,
 }
@@ -115,7 +118,7 @@ impl Segment {
             + self.programs.bytes()
     }
 
-    /// Appends the keys of the filters that hold, in no order. `slots` and `fields` are of a plan that has the
+    /// Appends the keys of the filters that hold, ascending. `slots` and `fields` are of a plan that has the
     /// paths that the segment was built with; `removed` are bits by number.
     ///
     /// # Errors
@@ -142,8 +145,10 @@ impl Segment {
             seen,
             matched,
             tested,
+            hold,
             epoch,
         } = work;
+        let before = out.len();
         *epoch = epoch.wrapping_add(1);
         if *epoch == 0 {
             marks.fill(0);
@@ -225,7 +230,7 @@ impl Segment {
                     }
                 }
             }
-            out.push(self.keys[filter]);
+            out.push(filter as u32);
         };
         let count = nodes.iter().fold(0, |count, &node| {
             self.postings
@@ -244,6 +249,11 @@ impl Segment {
         }
         self.broad.each(&event, values, classes, &mut test);
         self.scan.iter().copied().for_each(&mut test);
+        let numbers = &mut out[before..];
+        ascend(numbers, self.len(), hold);
+        for number in numbers {
+            *number = self.keys[*number as usize];
+        }
         failed.map_or(Ok(()), Err)
     }
 

@@ -1,5 +1,6 @@
-//! Which regular expressions the text of a field matches, of all that filters ask for and that no text inside
-//! leads to: many at a time.
+//! Which regular expressions the text of a field matches, of those that filters are found by: many at a time.
+
+use std::ops::RangeInclusive;
 
 use regex_automata::meta::{Config, Regex};
 use regex_automata::nfa::thompson::WhichCaptures;
@@ -9,6 +10,11 @@ use crate::limits;
 
 /// Most patterns of one automaton. More make more states than are worth remembering.
 const MAX_TOGETHER: usize = 128;
+
+/// A field of which so many patterns are asked has them all matched by automata. Those of another are found by
+/// texts that they need, where there are any: fewer patterns cost less one by one, and of more most are far from
+/// matching.
+pub(super) const ALL_BY_AUTOMATA: RangeInclusive<usize> = 8..=4 * MAX_TOGETHER;
 
 /// Room for what one automaton finds.
 #[derive(Debug)]
