@@ -1,6 +1,7 @@
 //! From filters to a segment.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::atom::{Asks, Atom};
 use super::broad::{Broad, Candidate};
@@ -13,6 +14,7 @@ use super::texts::Texts;
 use super::{Paths, Segment};
 use crate::compile::{Compiled, Formula, Op, compile};
 use crate::filter::Filter;
+use crate::regular::Regular;
 
 impl Segment {
     /// An index of `filters`, whose keys are distinct. Takes a few microseconds for each.
@@ -33,6 +35,7 @@ impl Segment {
         }
         frequencies.finish(&symbols, paths.len());
         symbols.shrink();
+        let regulars = regulars(formulas.iter().map(|(formula, _)| formula), &symbols);
 
         let mut slots = Slots::default();
         let mut found = Found::default();
@@ -42,7 +45,7 @@ impl Segment {
             formula.each_test(&mut |atom| slots.add(atom));
             found.add(number, formula, exact, cover, &symbols);
         }
-        let texts = found.texts(&symbols);
+        let texts = found.texts(&symbols, &regulars);
         let lists = found
             .symbols()
             .filter(|&symbol| symbols.role(symbol) == Role::Element)
@@ -83,6 +86,25 @@ fn by_automata(all: &[Compiled<'_>], paths: &mut Paths) -> HashSet<usize> {
     }
     patterns.retain(|_, patterns| ALL_BY_AUTOMATA.contains(&patterns.len()));
     patterns.into_keys().collect()
+}
+
+/// The patterns that are symbols.
+fn regulars<'f, 'n: 'f>(
+    formulas: impl Iterator<Item = &'f Formula<Atom<'n>>>,
+    symbols: &Symbols,
+) -> HashMap<u32, Arc<Regular>> {
+    let mut regulars = HashMap::new();
+    for formula in formulas {
+        formula.each_test(&mut |atom| {
+            if let Asks::Matches(regular, true, found) = &atom.asks
+                && let [symbol] = found.as_slice()
+                && symbols.role(*symbol) == Role::Pattern
+            {
+                regulars.insert(*symbol, Arc::clone(regular));
+            }
+        });
+    }
+    regulars
 }
 
 fn distinct(mut numbers: Vec<u32>) -> Vec<u32> {
@@ -211,7 +233,7 @@ impl<'n> Found<'n> {
     }
 
     /// The searches of each field. Filters of a field with too many are evaluated on every event.
-    fn texts(&mut self, symbols: &Symbols) -> Vec<Texts> {
+    fn texts(&mut self, symbols: &Symbols, regulars: &HashMap<u32, Arc<Regular>>) -> Vec<Texts> {
         let is_searched = |symbol: u32| {
             matches!(
                 symbols.role(symbol),
@@ -228,7 +250,7 @@ impl<'n> Found<'n> {
         for found in found.chunk_by(|&a, &b| symbols.slot(a) == symbols.slot(b)) {
             let slot = symbols.slot(found[0]);
             let first = all.last().map_or(0, Texts::parts_so_far);
-            if let Some(texts) = Texts::new(slot, found, symbols, first) {
+            if let Some(texts) = Texts::new(slot, found, symbols, regulars, first) {
                 all.push(texts);
                 continue;
             }

@@ -1,11 +1,15 @@
 //! Which texts the text of a field begins with, ends with or contains, and which patterns it matches, of all that
 //! filters ask for.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use aho_corasick::AhoCorasick;
 
 use super::event::Key;
 use super::patterns::{Found, Patterns};
 use super::symbols::{Role, Symbols};
+use crate::regular::Regular;
 
 /// The searches in one field.
 #[derive(Debug)]
@@ -25,10 +29,17 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    /// For the symbols of a field that are searched for, behind `first` parts of other fields.
+    /// For the symbols of a field that are searched for, `regulars` by symbol among them, behind `first` parts of
+    /// other fields.
     ///
     /// `None` if there are too many texts for an automaton.
-    pub(super) fn new(slot: usize, found: &[u32], symbols: &Symbols, first: usize) -> Option<Self> {
+    pub(super) fn new(
+        slot: usize,
+        found: &[u32],
+        symbols: &Symbols,
+        regulars: &HashMap<u32, Arc<Regular>>,
+        first: usize,
+    ) -> Option<Self> {
         let lengths = |role| {
             let found = found.iter().filter(|&&symbol| symbols.role(symbol) == role);
             let mut lengths: Vec<u32> = found
@@ -49,11 +60,10 @@ impl Texts {
             let texts = parts.iter().map(|&symbol| symbols.text(symbol));
             Some(AhoCorasick::new(texts).ok()?)
         };
-        let patterns: Vec<(&str, u32)> = found
+        let patterns = found
             .iter()
-            .filter(|&&symbol| symbols.role(symbol) == Role::Pattern)
-            .filter_map(|&symbol| Some((str::from_utf8(symbols.text(symbol)).ok()?, symbol)))
-            .collect();
+            .filter_map(|symbol| Some((Arc::clone(regulars.get(symbol)?), *symbol)));
+        let patterns: Vec<_> = patterns.collect();
         Some(Self {
             slot,
             prefixes: lengths(Role::Prefix),
