@@ -148,9 +148,9 @@ mod plain {
         positions: &mut [u32; 64],
         kinds: &mut [u8; 64],
     ) {
-        let (positions, _) = positions.as_chunks_mut::<8>();
-        let (kinds, _) = kinds.as_chunks_mut::<8>();
-        // Eight at a time, as the end of a loop is hard to foresee: most blocks have no more.
+        let (positions, _) = positions.as_chunks_mut::<4>();
+        let (kinds, _) = kinds.as_chunks_mut::<4>();
+        // Four at a time, as the end of a loop is hard to foresee: most blocks have no more.
         for (positions, kinds) in positions.iter_mut().zip(kinds) {
             for (position, kind) in positions.iter_mut().zip(kinds) {
                 let next = which.trailing_zeros();
