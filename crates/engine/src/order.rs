@@ -27,6 +27,9 @@ pub(crate) fn ascend(numbers: &mut [u32], count: usize, bits: &mut Vec<u64>) {
 
 /// Makes one ascending run of two, of which the second starts at `middle`.
 pub(crate) fn interleave(keys: &mut [u32], middle: usize, later: &mut Vec<u32>) {
+    if middle == 0 {
+        return;
+    }
     later.clear();
     later.extend_from_slice(&keys[middle..]);
     let (mut earlier, mut end) = (middle, keys.len());
