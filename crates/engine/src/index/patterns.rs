@@ -20,10 +20,14 @@ const MAX_TOGETHER: usize = 128;
 /// matching.
 pub(super) const ALL_BY_AUTOMATA: RangeInclusive<usize> = 8..=4 * MAX_TOGETHER;
 
-/// A state is made when a text first needs it. From when the room for states was used up so often, an automaton
-/// gives up a text that needs another state, unless so many bytes were read for each: making one costs as much as
-/// reading some hundred bytes.
-const CLEARED: usize = 3;
+/// Bytes of an automaton's states for one thread. A state is made when a text first needs it.
+const STATE_BYTES: usize = 2 << 20;
+
+/// Once the states had to be forgotten so often, an automaton gives up a text that needs another one than there is
+/// room for, unless [`BYTES_PER_STATE`] were read for each since.
+const FORGOTTEN: usize = 3;
+
+/// To make a state takes as long as to read some hundred bytes.
 const BYTES_PER_STATE: usize = 16;
 
 /// Room for what one automaton finds.
@@ -109,8 +113,9 @@ impl Automaton {
             .nfa_size_limit(Some(limits::MAX_REGEX_BYTES));
         let config = Config::new()
             .match_kind(MatchKind::All)
+            .cache_capacity(STATE_BYTES)
             .skip_cache_capacity_check(true)
-            .minimum_cache_clear_count(Some(CLEARED))
+            .minimum_cache_clear_count(Some(FORGOTTEN))
             .minimum_bytes_per_state(Some(BYTES_PER_STATE));
         let dfa = DFA::builder()
             .configure(config)
