@@ -68,9 +68,11 @@ impl<'n> Atom<'n> {
             Op::Matches(regular, want) => {
                 let pattern = regular.pattern();
                 let mut intern = |role, text| symbols.intern(slot, role, &Key::Text(text));
-                let parts = (want && !by_automata.contains(&slot))
-                    .then(|| required(pattern))
-                    .flatten();
+                let parts = if want && !by_automata.contains(&slot) {
+                    required(pattern)
+                } else {
+                    None
+                };
                 let found = match parts {
                     _ if !want => Vec::new(),
                     Some(mut parts) => {

@@ -27,7 +27,7 @@ fn alternatives(hir: &Hir) -> Option<Vec<Plain>> {
         HirKind::Capture(capture) => return alternatives(&capture.sub),
         HirKind::Alternation(parts) => {
             let each: Option<Vec<_>> = parts.iter().map(alternatives).collect();
-            return Some(each?.into_iter().flatten().collect());
+            return Some(each?.concat());
         }
         HirKind::Concat(parts) => parts.as_slice(),
         _ => std::slice::from_ref(hir),
@@ -79,11 +79,9 @@ fn texts(hir: &Hir) -> Option<Vec<String>> {
         HirKind::Capture(capture) => texts(&capture.sub),
         HirKind::Concat(parts) => joined(parts),
         HirKind::Alternation(parts) => {
-            let mut all = Vec::new();
-            for part in parts {
-                all.extend(texts(part)?);
-            }
-            (all.len() <= MAX_TEXTS).then_some(all)
+            let each: Option<Vec<_>> = parts.iter().map(texts).collect();
+            each.map(|each| each.concat())
+                .filter(|all| all.len() <= MAX_TEXTS)
         }
         _ => None,
     }
